@@ -1,0 +1,3 @@
+"""Turnlab: a workbench for conversational pipelines."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,147 @@
+"""What a Cluster is: an ordered list of Components, from TOML or from the seed's Python dicts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from turnlab.errors import InvalidCluster
+from turnlab.tracks import CLUSTER_NAME
+
+COMPLETED = "completed_"
+
+
+class ComponentType(StrEnum):
+    """A `task` is work for a Module, a `signal` is a hook in the Router."""
+
+    TASK = "task"
+    SIGNAL = "signal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One step of a Cluster. `params` are what the seed calls extra_params."""
+
+    name: str
+    component_type: ComponentType = ComponentType.TASK
+    task_name: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    """Components that must have completed first, beside those that it reads from."""
+    timeout_s: float | None = None
+    """How long its Task may take; None for the Module's own limit."""
+
+    @property
+    def is_task(self) -> bool:
+        """Whether a Module performs it."""
+        return self.component_type is ComponentType.TASK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A named pipeline, its Components in the order in which they are chained."""
+
+    name: str
+    components: tuple[Component, ...]
+    description: str = ""
+    budget_s: float | None = None
+    """The limit of its voice-to-voice latency in seconds."""
+    source: str = ""
+    """The file that declares it, for messages."""
+
+    @classmethod
+    def from_dict(cls, name: str, mapping: Mapping[str, Mapping[str, Any]]) -> Cluster:
+        """A Cluster from a Python dict of the seed: component name to its description.
+
+        Components are chained by `order`, equal orders as they are written. Raises
+        InvalidCluster that names the component and what would satisfy it.
+        """
+        rows = [(value.get("order"), key, value) for key, value in mapping.items()]
+        for order, key, _ in rows:
+            if isinstance(order, bool) or not isinstance(order, (int, float)):
+                raise invalid(name, key, "has no order", "give it a number")
+        rows.sort(key=lambda row: row[0])  # type: ignore[arg-type, return-value]
+        components = [_from_seed(name, key, value) for _, key, value in rows]
+        return make_cluster(name, components, source=name)
+
+    def component(self, name: str) -> Component | None:
+        """The Component of that name; `completed_X` and `X` mean each other where only one is."""
+        by_name = {component.name: component for component in self.components}
+        bare = name.removeprefix(COMPLETED)
+        return by_name.get(name) or by_name.get(bare) or by_name.get(COMPLETED + bare)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over everything that changes what the Cluster does, as 64 hex digits."""
+        rows = [
+            [c.name, c.component_type, c.task_name, dict(c.params), c.after, c.timeout_s]
+            for c in self.components
+        ]
+        text = json.dumps([self.name, rows], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_cluster(name: str, components: Iterable[Component], **fields: Any) -> Cluster:
+    """A Cluster whose names are well formed and distinct, in order. Raises InvalidCluster."""
+    found = list(components)
+    source = str(fields.get("source") or name)
+    if not CLUSTER_NAME.fullmatch(name):
+        raise invalid(source, None, f"cannot be named {name!r}", "use 1 to 128 of A-Z a-z 0-9 _")
+    if not any(component.is_task for component in found):
+        raise invalid(source, None, "has no task", "give it at least one [[component]]")
+    seen: set[str] = set()
+    for component in found:
+        if component.name in seen:
+            raise invalid(source, component.name, "is there twice", "give one another name")
+        seen.add(component.name)
+    return Cluster(name=name, components=_ordered(source, found), **fields)
+
+
+def invalid(source: str, component: str | None, problem: str, remedy: str) -> InvalidCluster:
+    """The error that names file, component and remedy."""
+    where = f"{source}: component {component!r}" if component else source
+    return InvalidCluster(f"{where} {problem}; {remedy}.", component=component)
+
+
+def _from_seed(cluster: str, name: str, value: Mapping[str, Any]) -> Component:
+    unknown = set(value) - {"order", "extra_params", "component_type", "task_name", "after"}
+    if unknown:
+        raise invalid(cluster, name, f"has {sorted(unknown)}", "the seed knows no such key")
+    try:
+        component_type = ComponentType(value.get("component_type", "task"))
+    except ValueError:
+        raise invalid(cluster, name, "is of no known type", "write 'task' or 'signal'") from None
+    task_name = value.get("task_name")
+    if component_type is ComponentType.TASK and not task_name:
+        raise invalid(cluster, name, "has no task_name", "name the task that it performs")
+    return Component(
+        name=name,
+        component_type=component_type,
+        task_name=task_name if component_type is ComponentType.TASK else None,
+        params=dict(value.get("extra_params") or {}),
+        after=tuple(value.get("after") or ()),
+    )
+
+
+def _ordered(source: str, components: list[Component]) -> tuple[Component, ...]:
+    """As written, except that a Component follows those that its `after` names."""
+    names = {component.name for component in components}
+    for component in components:
+        for other in component.after:
+            if other not in names:
+                remedy = f"name one of {', '.join(sorted(names))}"
+                raise invalid(source, component.name, f"comes after {other!r}", remedy)
+    ordered: list[Component] = []
+    waiting = list(components)
+    while waiting:
+        placed = {component.name for component in ordered}
+        ready = next((c for c in waiting if placed.issuperset(c.after)), None)
+        if ready is None:
+            raise invalid(source, waiting[0].name, "comes after itself", "break the circle")
+        waiting.remove(ready)
+        ordered.append(ready)
+    return tuple(ordered)

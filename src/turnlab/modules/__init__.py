@@ -1,0 +1,1 @@
+"""The AI end: Modules, one file each, and the registry that finds them."""

@@ -1,0 +1,234 @@
+"""The Module interface: one method that reads Chunks and yields Chunks."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
+
+from pydantic import BaseModel, Field, ValidationError
+
+from turnlab.chunks import Chunk, Origin
+from turnlab.errors import InvalidModule, InvalidParams
+from turnlab.machine import BACKGROUND, Machine
+from turnlab.profiles import LatencyProfile
+from turnlab.streams import Reader, Stream, whole
+
+C = TypeVar("C", bound=Chunk)
+T = TypeVar("T")
+P = ParamSpec("P")
+
+TEMPLATE_FIELDS = ("text", "caption", "emotion", "passages", "history")
+"""The fields that a parameter named `prompt_template` may use."""
+
+
+def loaded(default: Any, **kwargs: Any) -> Any:
+    """A Params field that `load()` reads: Tasks that differ in it do not share an instance."""
+    return Field(default, json_schema_extra={"loaded": True}, **kwargs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One earlier turn of the Conversation: what was asked and what was replied."""
+
+    text: str
+    reply: str
+
+
+class Inputs:
+    """What a Task reads: streams by kind, each from its beginning, as often as wanted."""
+
+    def __init__(self, streams: Mapping[type[Chunk], Stream[Any]]) -> None:
+        self._streams = dict(streams)
+        self.newest: Origin | None = None
+        self._receipt = (0.0, 0.0)
+
+    def has(self, kind: type[Chunk]) -> bool:
+        """Whether anything produces `kind` for this Task."""
+        return kind in self._streams
+
+    async def stream(self, kind: type[C]) -> AsyncIterator[C]:
+        """The Chunks of `kind` as they come; none if nothing produces them."""
+        if kind not in self._streams:
+            return
+        reader = cast(Stream[C], self._streams[kind]).read()
+        async for chunk in reader:
+            self._note(chunk, reader)
+            yield chunk
+
+    async def latest(self, kind: type[C]) -> AsyncIterator[C]:
+        """The same for kinds that revise: what is outdated when it is read is passed over."""
+        async for chunk in self.stream(kind):
+            if not self.outdated(chunk):
+                yield chunk
+
+    def outdated(self, chunk: Chunk) -> bool:
+        """Whether a newer Chunk of its kind is there already."""
+        stream = self._streams[type(chunk)]
+        return stream.newest is not chunk
+
+    def ended(self, kind: type[Chunk]) -> bool:
+        """Whether all of `kind` is there, read or not."""
+        return kind not in self._streams or self._streams[kind].closed
+
+    async def whole(self, kind: type[C]) -> C | None:
+        """All of `kind` gathered into one Chunk, once it has ended; None if there was none."""
+        return await whole(self.stream(kind), kind)
+
+    def link(self, producer: str, emitted_s: float) -> Origin:
+        """The origin of a Chunk that leaves now: caused by the newest one that was read."""
+        asked_s, read_s = self._receipt
+        return Origin(
+            producer=producer,
+            emitted_s=emitted_s,
+            cause=self.newest,
+            asked_s=asked_s,
+            read_s=read_s,
+        )
+
+    def _note(self, chunk: Chunk, reader: Reader[Any]) -> None:
+        """Of all that was read, the Chunk that left last is what the Task had to wait for."""
+        origin = chunk.origin
+        if origin and (self.newest is None or origin.emitted_s >= self.newest.emitted_s):
+            self.newest = origin
+            self._receipt = (reader.asked_s, reader.read_s)
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What a Task may know of its surroundings and ask of them."""
+
+    track_id: str
+    task_id: str
+    component: str
+    params: BaseModel
+    latency: LatencyProfile
+    machine: Machine
+    urgency: Callable[[], int]
+    history: tuple[Exchange, ...] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when the Task is cancelled; a blocking call polls it and returns soon."""
+    result: dict[str, Any] = field(default_factory=dict)
+    """What to add to `result_profile`, beside what the output itself tells."""
+
+    @property
+    def must_pause(self) -> bool:
+        """Whether a more urgent Task wants the cores; for Modules that can pause."""
+        return self.machine.must_pause(self.urgency())
+
+    async def turn(self) -> None:
+        """Wait until no more urgent Task wants the cores."""
+        await self.machine.turn(self.urgency())
+
+    async def blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`function(*args)` in a thread, off the event loop."""
+        return await self.machine.call(
+            self.latency, self.stop, self.urgency(), function, *args, **kwargs
+        )
+
+    async def idle(self) -> None:
+        """Wait until nobody is at work, for work ahead of need."""
+        await self.machine.turn(BACKGROUND)
+
+    async def background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`blocking` for work ahead of need: nobody lets it go first."""
+        return await self.machine.call(
+            self.latency, self.stop, BACKGROUND, function, *args, **kwargs
+        )
+
+    def blocking_stream(
+        self, function: Callable[[Callable[[T], None]], object]
+    ) -> AsyncIterator[T]:
+        """What `function(emit)` emits from a thread, as it comes."""
+        return self.machine.stream(self.latency, self.stop, self.urgency(), function)
+
+
+class NoParams(BaseModel):
+    """A Module without parameters."""
+
+
+class Module:
+    """The code that performs one `task_name`.
+
+    A subclass names what it reads and makes, its parameters as a pydantic model `Params`, and
+    writes `run`. It decides for itself whether to take a stream as it comes
+    (`inputs.stream`) or to wait for the whole (`inputs.whole`). Heavy libraries are imported
+    inside `load`.
+    """
+
+    task_name: ClassVar[str] = ""
+    consumes: ClassVar[tuple[type[Chunk], ...]] = ()
+    """Kinds that must be there."""
+    uses: ClassVar[tuple[type[Chunk], ...]] = ()
+    """Kinds that are read where something produces them."""
+    produces: ClassVar[type[Chunk]] = Chunk
+    version: ClassVar[str] = "1"
+    can_pause: ClassVar[bool] = False
+    """Whether `run` asks `context.must_pause` between Chunks and lets a more urgent Task go."""
+    concurrency: ClassVar[int] = 8
+    """How many Tasks one instance runs at once; further ones queue."""
+    timeout_s: ClassVar[float] = 120.0
+    """How long a Task may take after its input is complete, unless the Component says otherwise."""
+
+    Params: type[BaseModel] = NoParams
+
+    def __init__(self, params: BaseModel) -> None:
+        self.params: Any = params
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.task_name and not cls.task_name.isidentifier():
+            raise InvalidModule(f"task_name {cls.task_name!r} of {cls.__name__} is no identifier.")
+
+    @classmethod
+    def missing(cls, params: BaseModel) -> list[str]:
+        """What must be installed or given before it can run here; empty if nothing."""
+        return []
+
+    def load(self) -> None:
+        """Heavy work, once per instance and process, in a thread. Raises MissingModel."""
+
+    def warm(self, params: BaseModel) -> None:
+        """Make the first Task as fast as later ones; called after `load`, in a thread."""
+
+    def close(self) -> None:
+        """Free what `load` took."""
+
+    def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
+        """Read Chunks from `inputs`, yield Chunks of the kind that it produces."""
+        raise InvalidModule(f"{type(self).__name__} does not define run().")
+
+    @classmethod
+    def check_params(cls, values: Mapping[str, Any]) -> BaseModel:
+        """`values` as validated Params. Raises InvalidParams that names the nearest field."""
+        for name in values:
+            if name not in cls.Params.model_fields:
+                raise InvalidParams(f"{cls.task_name} has no parameter {name!r}{_hint(cls, name)}")
+        try:
+            return cls.Params.model_validate(dict(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidParams(f"{cls.task_name}: {where}: {first['msg']}.") from error
+
+    @classmethod
+    def instance_key(cls, params: BaseModel) -> str:
+        """Tasks with the same key share one loaded instance."""
+        names = [n for n, f in cls.Params.model_fields.items() if _is_loaded(f.json_schema_extra)]
+        text = params.model_dump_json(include=set(names))
+        return f"{cls.task_name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _is_loaded(extra: Any) -> bool:
+    return isinstance(extra, dict) and bool(extra.get("loaded"))
+
+
+def _hint(cls: type[Module], name: str) -> str:
+    names = list(cls.Params.model_fields)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; it has {', '.join(names)}." if names else "; it has none."

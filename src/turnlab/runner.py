@@ -1,0 +1,56 @@
+"""Runs turns: one plan, one source of input, one Track each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnlab.clusters.plan import Plan
+from turnlab.errors import ClusterNotRunnable
+from turnlab.modules.base import Exchange
+from turnlab.records import Recorder
+from turnlab.tracks import Mode
+from turnlab.turn import Turn, TurnResult
+from turnlab.work import Executor, Observer, Source
+
+
+class Runner:
+    """Runs turns on one executor and writes them to one recorder."""
+
+    def __init__(
+        self, executor: Executor, recorder: Recorder, host: Mapping[str, Any] | None = None
+    ) -> None:
+        self._executor = executor
+        self._recorder = recorder
+        self._host = dict(host or {})
+
+    async def run(
+        self,
+        plan: Plan,
+        source: Source,
+        *,
+        mode: Mode = Mode.STREAMED,
+        history: Iterable[Exchange] = (),
+        observer: Observer | None = None,
+    ) -> TurnResult:
+        """One turn of `source` through `plan`, to its end.
+
+        A failed Component fails the Track and comes back as `error`. Cancelling this call
+        cancels the Track: its Tasks stop, and their records say so. Raises
+        ClusterNotRunnable if `source` lacks a kind that the Cluster needs.
+        """
+        lacking = plan.needs - set(source.kinds)
+        if lacking:
+            kinds = " and ".join(sorted(kind.kind for kind in lacking))
+            raise ClusterNotRunnable(f"{plan.cluster.name} needs {kinds} from the user; give some.")
+        turn = Turn(
+            plan,
+            source,
+            executor=self._executor,
+            recorder=self._recorder,
+            mode=mode,
+            history=tuple(history),
+            observer=observer or Observer(),
+            host=self._host,
+        )
+        return await turn.run()

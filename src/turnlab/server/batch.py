@@ -1,0 +1,65 @@
+"""What waits to be written: the newest version of every record, and who waits for it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from turnlab.records import Content, ContentKind
+from turnlab.tasks import Task
+from turnlab.tracks import Track, TrackStatus
+
+Record = Track | Task | Content
+Waiter = Future[None]
+
+TABLES = ("Track", "Task", *(kind.value for kind in ContentKind))
+
+
+class Batch:
+    """Records merged by id, in the order in which each was first written."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, dict[str, Record]] = {name: {} for name in TABLES}
+        """By the name of their model and by id, parents before children."""
+        self.ends: dict[str, Record] = {}
+        """What is to be announced, by id, in the order in which it came to its end."""
+        self.refused: list[str] = []
+        self.waiters: list[Waiter] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self.records.values()))
+
+    def add(self, item: Record | Waiter) -> None:
+        """Take the item in; a record replaces an older version of it."""
+        match item:
+            case Task():
+                self._keep("Task", item.id, item, ends=item.status.ended)
+            case Track():
+                ends = item.status is not TrackStatus.STARTED
+                self._keep("Track", item.track_id, item, ends=ends)
+            case Content():
+                ends = item.kind is ContentKind.DATA_TEXT
+                self._keep(item.kind.value, item.id, item, ends=ends)
+            case Future():
+                self.waiters.append(item)
+
+    def _keep(self, table: str, key: str, record: Record, *, ends: bool) -> None:
+        self.records[table][key] = record
+        if ends:
+            self.ends[key] = record
+
+    def refuse(self, key: str) -> None:
+        """Take out the record of this id, which can never be written."""
+        self.refused.append(key)
+        for records in (*self.records.values(), self.ends):
+            records.pop(key, None)
+
+    def wake(self, error: Exception | None = None) -> None:
+        """Tell those who wait that all is written, or why not."""
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            if not waiter.set_running_or_notify_cancel():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)

@@ -1,0 +1,48 @@
+"""Django's settings. Importing them reads the environment and touches nothing on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.utils.functional import lazy
+
+from turnlab.server.home import home_folder, secret_key
+
+TURNLAB_HOME = home_folder()
+
+# Made on first use: keeping and reading records signs nothing.
+SECRET_KEY = lazy(secret_key, str)()
+
+INSTALLED_APPS = ["turnlab.server"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+# How the process logs is up to the program, not to Django; unconfigured, errors go to stderr.
+LOGGING_CONFIG = None
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": TURNLAB_HOME / "turnlab.sqlite3",
+        "OPTIONS": {
+            # Readers never wait for the writer (WAL). NORMAL syncs at checkpoints only: a power
+            # cut may lose the newest commits and never tears the database.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            # A deferred transaction that reads first fails at once when it then meets a writer;
+            # an immediate one waits for its turn, as long as `timeout` (busy_timeout, seconds).
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+        },
+    }
+}
+
+MEDIA_ROOT = TURNLAB_HOME / "media"
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        # A sound whose writing failed half-way is written again under the same name.
+        "OPTIONS": {"allow_overwrite": True},
+    },
+}
+# Recordings of people: for this user alone.
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700

@@ -1,0 +1,107 @@
+"""Makes the records ready to be written and read: Django, the folder, the tables."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import django
+
+from turnlab.errors import RecordingFailed
+from turnlab.server.home import make_folder
+
+if TYPE_CHECKING:
+    from turnlab.server.journal import Journal
+
+
+def configure() -> None:
+    """Set Django up with Turnlab's settings, or with those that the environment names."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "turnlab.server.settings")
+    django.setup()
+
+
+def open_database() -> None:
+    """Make the home folder and bring the tables up to date; quick if nothing is to be done.
+
+    Only then import `turnlab.server.queries`. Raises RecordingFailed.
+    """
+    configure()
+    from django.db import DatabaseError
+
+    try:
+        if not _up_to_date():
+            _migrate()
+    except (OSError, DatabaseError) as error:
+        raise RecordingFailed(
+            f"The records cannot be opened ({error}); check the disk and the permissions of "
+            f"{_home()}, or set TURNLAB_HOME to another folder."
+        ) from error
+
+
+def open_records() -> Journal:
+    """The Journal of the default database, running. Raises RecordingFailed."""
+    open_database()
+    from turnlab.server.journal import Journal
+
+    return Journal()
+
+
+def _home() -> Path:
+    from django.conf import settings
+
+    return Path(settings.TURNLAB_HOME)
+
+
+def _up_to_date() -> bool:
+    """Whether each migration file is applied; one SELECT instead of Django's whole machinery."""
+    from django.db import DatabaseError, connection
+
+    if connection.vendor == "sqlite" and not Path(connection.settings_dict["NAME"]).exists():
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT app, name FROM django_migrations")
+            return _migrations() <= set(cursor.fetchall())
+    except DatabaseError:
+        return False  # no such table yet; whatever else it was, migrating will say
+
+
+def _migrations() -> set[tuple[str, str]]:
+    from django.apps import apps
+
+    return {
+        (config.label, file.stem)
+        for config in apps.get_app_configs()
+        for file in Path(config.path, "migrations").glob("[0-9]*.py")
+    }
+
+
+def _migrate() -> None:
+    from django.core.management import call_command
+
+    make_folder(_home())
+    with _alone(_home() / "migrate.lock"):
+        if not _up_to_date():
+            _make_private()
+            call_command("migrate", interactive=False, verbosity=0)
+
+
+def _make_private() -> None:
+    """SQLite gives its journal files the mode of the database, so that has to be private first."""
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        name = connection.settings_dict["NAME"]
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time in; the lock goes with the process that holds it."""
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

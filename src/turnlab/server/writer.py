@@ -1,0 +1,124 @@
+"""Writes a Batch: media first, then all rows in one transaction, parents before children."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+
+from django.db import DataError, IntegrityError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from turnlab.errors import InvalidAudio
+from turnlab.records import Content
+from turnlab.server import models
+from turnlab.server.batch import TABLES, Batch, Record
+from turnlab.server.dispatch import Announcement, Report
+from turnlab.server.media import KeptContent, rereadable, save_sound
+from turnlab.server.rows import Row, Table
+
+logger = logging.getLogger(__name__)
+
+_SOUNDS = [name for name in TABLES if issubclass(getattr(models, name), models.Sound)]
+_Rows = list[tuple[Table, dict[str, Row]]]
+
+
+class Writer:
+    """Belongs to one thread, since a Django connection does.
+
+    A record that the database can never take (not: cannot take now) goes to `report`, so that it
+    does not hold up the others.
+    """
+
+    def __init__(self, alias: str, report: Callable[[Report], None]) -> None:
+        self._alias = alias
+        self._report = report
+
+    def write(self, batch: Batch) -> list[Announcement]:
+        """Commit the batch; what has come to its end is returned, in that order.
+
+        Raises OSError or DatabaseError; then no row is written and the batch can be tried again.
+        """
+        written_at = datetime.now(UTC)
+        self._save_sounds(batch)
+        rows = self._rows(batch, written_at)
+        try:
+            self._commit(rows)
+        except (DataError, IntegrityError, UnicodeError, OverflowError):
+            self._commit_singly(batch, rows)
+        return [
+            Announcement(record=record, table=self._table_of(record), written_at=written_at)
+            for record in batch.ends.values()
+        ]
+
+    def close(self) -> None:
+        """Give the connection back; the next write opens another."""
+        connections[self._alias].close()
+
+    @property
+    def _connection(self) -> BaseDatabaseWrapper:
+        return connections[self._alias]
+
+    @cached_property
+    def _tables(self) -> dict[str, Table]:
+        return {name: Table(getattr(models, name), self._connection) for name in TABLES}
+
+    def _table_of(self, record: Record) -> Table:
+        if isinstance(record, Content):
+            return self._tables[record.kind.value]
+        return self._tables[type(record).__name__]
+
+    def _save_sounds(self, batch: Batch) -> None:
+        for name in _SOUNDS:
+            for key, content in list(batch.records[name].items()):
+                if isinstance(content, Content) and not isinstance(content, KeptContent):
+                    self._save_sound(batch, name, key, rereadable(content))
+
+    # A sound is let go as soon as it is in its file, also when its row then has to wait.
+    def _save_sound(self, batch: Batch, name: str, key: str, content: Content) -> None:
+        batch.records[name][key] = content
+        try:
+            batch.records[name][key] = save_sound(content)
+        except InvalidAudio as error:
+            self._refuse(batch, key, error)
+
+    def _rows(self, batch: Batch, written_at: datetime) -> _Rows:
+        """The rows by table; encoded before the transaction, which keeps other writers out."""
+        tables: _Rows = []
+        for name, records in batch.records.items():
+            table, rows = self._tables[name], dict[str, Row]()
+            stamp = table.moment(written_at)
+            for key, record in list(records.items()):
+                try:
+                    rows[key] = table.row(record, stamp)
+                except Exception as error:
+                    self._refuse(batch, key, error)
+            tables.append((table, rows))
+        return tables
+
+    def _commit(self, tables: _Rows) -> None:
+        with transaction.atomic(using=self._alias), self._connection.cursor() as cursor:
+            for table, rows in tables:
+                if rows:
+                    cursor.executemany(table.upsert, list(rows.values()))
+
+    def _commit_singly(self, batch: Batch, tables: _Rows) -> None:
+        """Commit all rows but those that the database refuses for what they hold."""
+        refused: dict[str, Exception] = {}
+        with transaction.atomic(using=self._alias), self._connection.cursor() as cursor:
+            for table, rows in tables:
+                for key, row in rows.items():
+                    try:
+                        with transaction.atomic(using=self._alias):
+                            cursor.execute(table.upsert, row)
+                    except (DataError, IntegrityError, UnicodeError, OverflowError) as error:
+                        refused[key] = error
+        for key, reason in refused.items():
+            self._refuse(batch, key, reason)
+
+    def _refuse(self, batch: Batch, key: str, error: Exception) -> None:
+        batch.refuse(key)
+        text = f"{type(error).__name__}: {error}"
+        logger.error("The record %s cannot be kept: %s", key, text)
+        self._report(Report(what=f"record {key}", error=text))

@@ -1,0 +1,82 @@
+"""Tracks: one turn through one Cluster. The only place that makes and parses a track_id."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from turnlab.errors import InvalidTrackId
+
+CLUSTER_NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
+_TRACK_ID = re.compile(rf"T-({CLUSTER_NAME.pattern})-([0-9a-f]{{32}})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedTrackId:
+    """The two parts of a track_id: the Cluster's name and 32 hex digits."""
+
+    cluster_name: str
+    uid: str
+
+
+def new_track_id(cluster_name: str) -> str:
+    """A fresh `T-{cluster_name}-{32 hex digits}`. Raises InvalidTrackId on a bad name."""
+    if not CLUSTER_NAME.fullmatch(cluster_name):
+        raise InvalidTrackId(
+            f"{cluster_name!r} cannot name a Cluster: use 1 to 128 of A-Z a-z 0-9 _."
+        )
+    return f"T-{cluster_name}-{uuid.uuid4().hex}"
+
+
+def parse_track_id(track_id: str) -> ParsedTrackId:
+    """Split a track_id into its parts. Raises InvalidTrackId unless all of it is well formed."""
+    match = _TRACK_ID.fullmatch(track_id)
+    if match is None:
+        raise InvalidTrackId(
+            f"{track_id[:200]!r} is no track_id: it reads T-{{cluster_name}}-{{32 hex digits}}."
+        )
+    return ParsedTrackId(cluster_name=match[1], uid=match[2])
+
+
+class Mode(StrEnum):
+    """When the Router creates the next Task: after its predecessor, or at the first Chunk."""
+
+    STREAMED = "streamed"
+    CHAINED = "chained"
+
+
+class TrackStatus(StrEnum):
+    """How far a Track has come."""
+
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """The record of one turn. Durations are in seconds, `created_at` is an aware datetime."""
+
+    track_id: str
+    cluster: str
+    cluster_hash: str
+    mode: Mode
+    created_at: datetime
+    status: TrackStatus = TrackStatus.STARTED
+    speech_s: float | None = None
+    """Length of the recording."""
+    last_voiced_s: float | None = None
+    """Where in the recording the last voiced sample lies."""
+    voice_to_voice_s: float | None = None
+    """From the last voiced sample to the first audible sample of the reply."""
+    spans: tuple[dict[str, Any], ...] = ()
+    """The critical path, from the last voiced sample at 0; see profiles.Span."""
+    error_code: str = ""
+    error_message: str = ""
+    host: dict[str, Any] = field(default_factory=dict)
+    """Hardware and versions that the figures belong to."""
