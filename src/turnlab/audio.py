@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -133,16 +133,17 @@ class RecordedTurn:
     async def feed(self, streams: Mapping[type[Chunk], Stream[Any]], start_s: float) -> None:
         """Put pictures and recording into their streams and end them. Raises InvalidAudio."""
         for image in self.images:
-            await streams[Image].put(replace(image))
+            await streams[Image].put(image)
+        if Image in streams:
+            streams[Image].end()
         await _feed(self.recording, streams[Audio], self.pace, self.clock, start_s)
-        for stream in streams.values():
-            stream.end()
+        streams[Audio].end()
 
 
 async def _feed(
     recording: Recording, stream: Stream[Audio], pace: Pace, clock: Clock, start_s: float
 ) -> None:
-    """Put the recording into `stream` and end it.
+    """Put the recording into `stream`.
 
     At the pace of speech a piece arrives when its last sample has been spoken. Where a
     recording ends is known, so the turn is over at its last voiced sample: the quiet that
@@ -203,13 +204,15 @@ def _excerpt(path: Path, start: int, end: int) -> Samples:
     """Samples start..end at 16 kHz without decoding what lies before them."""
     with _opened(path) as file:
         first = min(start * file.samplerate // RATE, file.frames)
-        file.seek(first)
-        samples = _mono(path, file, math.ceil((end - start) * file.samplerate / RATE))
+        samples = _mono(path, file, math.ceil((end - start) * file.samplerate / RATE), first)
         return np.asarray(soxr.resample(samples, file.samplerate, RATE), dtype=np.float32)
 
 
-def _mono(path: Path, file: Any, frames: int) -> Samples:
+def _mono(path: Path, file: Any, frames: int, first: int | None = None) -> Samples:
+    """The next `frames` of the file, or those from `first` on, mixed down."""
     try:
+        if first is not None:
+            file.seek(first)
         samples = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise InvalidAudio(f"{path} breaks off: {error.error_string}.") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from turnlab.clock import Clock, MonotonicClock
@@ -35,12 +35,22 @@ def share_cores() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """A blocking call at work; the Task that it belongs to is known by its `stop`."""
+
+    stop: threading.Event
+    urgency: int
+    job: Future[Any]
+
+
 class Machine:
     """Runs blocking calls in threads and tells who must let a more urgent Task go first.
 
     A Task that is inside a blocking call counts as working, at the urgency that it had when
     it began. A Task that can pause asks `must_pause` between its Chunks, stops while the
-    answer is yes, and awaits `turn`. With `yielding=False` nobody ever pauses.
+    answer is yes, and awaits `turn`; it never makes way for itself (`own` is its `stop`).
+    With `yielding=False` nobody ever pauses.
     """
 
     def __init__(
@@ -50,19 +60,26 @@ class Machine:
         self.clock = clock or MonotonicClock()
         self._yielding = yielding
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turnlab")
-        self._working: Counter[int] = Counter()
-        self._highest = -1
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        # Replaced, never changed, so that any thread may look at it.
+        self._calls: tuple[_Call, ...] = ()
+        self._waiting: list[asyncio.Future[None]] = []
 
-    def must_pause(self, urgency: int) -> bool:
+    @property
+    def working(self) -> int:
+        """How many blocking calls are at work or wait for a thread."""
+        return len(self._calls)
+
+    def must_pause(self, urgency: int, own: threading.Event | None = None) -> bool:
         """Whether somebody more urgent is at work; callable from any thread."""
-        return self._yielding and self._highest > urgency
+        return self._yielding and any(
+            call.urgency > urgency and call.stop is not own for call in self._calls
+        )
 
-    async def turn(self, urgency: int) -> None:
+    async def turn(self, urgency: int, own: threading.Event | None = None) -> None:
         """Wait until nobody more urgent is at work."""
-        while self.must_pause(urgency):
+        while self.must_pause(urgency, own):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((urgency, future))
+            self._waiting.append(future)
             await future
 
     async def call(
@@ -78,16 +95,15 @@ class Machine:
 
         The time until the thread begins is noted as `queue`, the rest is the caller's to name.
         """
-        loop = asyncio.get_running_loop()
         asked_s = self.clock.now()
 
         def work() -> T:
             latency.add(SpanKind.QUEUE, "thread", asked_s, self.clock.now())
             return function(*args, **kwargs)
 
-        with self._at_work(urgency):
-            future = loop.run_in_executor(self._threads, work)
-            return await _joined(future, stop)
+        job = self._threads.submit(work)
+        with self._at_work(_Call(stop, urgency, job)):
+            return await _joined(job, stop)
 
     async def stream(
         self,
@@ -106,54 +122,54 @@ class Machine:
         def emit(item: Any) -> None:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
-        def work() -> None:
-            try:
-                function(emit)
-            finally:
-                emit(_END)
-
-        call = asyncio.ensure_future(self.call(latency, stop, urgency, work))
+        call = asyncio.ensure_future(self.call(latency, stop, urgency, function, emit))
+        call.add_done_callback(lambda _: items.put_nowait(_END))
         try:
             while (item := await items.get()) is not _END:
                 yield item
             await call
         finally:
             if not call.done():
-                stop.set()
-                await _joined(call, stop)
+                call.cancel()
+                await asyncio.wait([call])
+
+    async def stopped(self, stop: threading.Event) -> None:
+        """Tell the calls of one Task to stop and wait until they have, at most `GRACE_S`."""
+        stop.set()
+        jobs = [asyncio.wrap_future(call.job) for call in self._calls if call.stop is stop]
+        if jobs:
+            await asyncio.wait(jobs, timeout=GRACE_S)
 
     def close(self) -> None:
         """Let the threads end once their calls have."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
-    def _at_work(self, urgency: int) -> Iterator[None]:
-        self._working[urgency] += 1
-        self._highest = max(self._highest, urgency)
+    def _at_work(self, call: _Call) -> Iterator[None]:
+        self._calls = (*self._calls, call)
         try:
             yield
         finally:
-            self._working[urgency] -= 1
-            self._highest = max((u for u, n in self._working.items() if n), default=-1)
+            self._calls = tuple(each for each in self._calls if each is not call)
             self._wake()
 
     def _wake(self) -> None:
+        """Let everybody who waits look again."""
         waiting, self._waiting = self._waiting, []
-        for urgency, future in waiting:
-            if self.must_pause(urgency):
-                self._waiting.append((urgency, future))
-            elif not future.done():
+        for future in waiting:
+            if not future.done():
                 future.set_result(None)
 
 
-async def _joined(future: asyncio.Future[T], stop: threading.Event) -> T:
-    """The future's result; when cancelled, tell its thread to stop and wait until it has."""
+async def _joined(job: Future[T], stop: threading.Event) -> T:
+    """The job's result; when cancelled, tell its thread to stop and wait until it has."""
+    future = asyncio.wrap_future(job)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop.set()
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([future], timeout=GRACE_S)
+        job.cancel()  # does something only while the job waits for a thread
+        await asyncio.wait([future], timeout=GRACE_S)
         if future.done() and not future.cancelled():
             future.exception()
         raise

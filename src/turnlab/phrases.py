@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from turnlab.chunks import Reply
 
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st jr sr vs etc e.g i.e no inc ltd co mt approx dept fig u.s a.m p.m".split()
+    {"mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "no", "inc"}
+    | {"ltd", "co", "mt", "approx", "dept", "fig", "u.s", "a.m", "p.m"}
 )
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*(?=\s)|\n+")
-_CLAUSE_END = re.compile(r"(?:[,;:]+[\"')\]]*|\s[-–—])(?=\s)")
+_CLAUSE_END = re.compile(r"(?:[,;:]+[\"')\]]*|\s[-\u2013\u2014])(?=\s)")
+
+_EAGER_END = re.compile(r"(?<=[^\W\d_]{2})[.!?,;:]$")
+"""An end that is taken for one before the next character is known: it follows a word."""
 
 _CONNECTIVES = frozenset(
-    "and but or so because that which who when where while if as with for from in on at by to "
-    "about into through during".split()
+    {"and", "but", "or", "so", "because", "that", "which", "who", "when", "where", "while", "if"}
+    | {"as", "with", "for", "from", "in", "on", "at", "by", "to", "about", "into", "through"}
+    | {"during"}
 )
 """Words before which a phrase may end without punctuation and still sound natural."""
 
@@ -50,8 +55,9 @@ class _Cutter:
         return phrase
 
     def _first_end(self) -> int | None:
-        ends = [*_ends(_SENTENCE_END, self.text), *_ends(_CLAUSE_END, self.text)]
-        for end in sorted(ends):
+        # Waiting for the next character would cost the time of one token.
+        patterns = (_SENTENCE_END, _CLAUSE_END, _EAGER_END)
+        for end in sorted(end for pattern in patterns for end in _ends(pattern, self.text)):
             if _words(self.text[:end]) >= self.phrasing.first_words:
                 return end
         return self._before_connective() if self.phrasing.first_limit else None
@@ -87,10 +93,13 @@ def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
 
 
 def _abbreviated(text: str) -> bool:
-    last = text.rsplit(maxsplit=1)[-1:] if text.endswith(".") else []
-    word = last[0].rstrip(".").lower().lstrip("\"'(") if last else ""
+    """Whether the full stop that ends `text` ends an abbreviation or an initial, no sentence."""
+    words = text.split()
+    if not words or not text.endswith("."):
+        return False
+    word = words[-1].rstrip(".").lower().lstrip("\"'(")
     return word in _ABBREVIATIONS or (len(word) == 1 and word.isalpha() and word != "i")
 
 
 def _words(text: str) -> int:
-    return len(re.findall(r"\w+(?:['’]\w+)*", text))
+    return len(re.findall(r"\w+(?:['\u2019]\w+)*", text))

@@ -12,6 +12,8 @@ from typing import Any
 from turnlab.chunks import Origin
 from turnlab.clock import Clock
 
+USER = "user"
+"""The producer of what the user said and showed."""
 
 SLIVER_S = 1e-4
 """A span below 0.1 ms adds its time to the one before it, if that is of the same Component."""
@@ -130,10 +132,10 @@ def critical_path(
     `heard` is the listener's own link: it read the first audible Speech at `emitted_s`, and
     that Chunk plays `lead_s` seconds of quiet first. The walk goes from effect to cause: the
     time between a Chunk's leaving and its being read is `queue` until the reader's Task was
-    claimed, `wait` while the reader was busy, `transfer` after that; the time between a
-    Component's reading the cause and its emitting the effect is split by the intervals that
-    it measured, `model` where it measured none. A Component that was created after its
-    cause's producer had ended (chained) was caused by that end.
+    claimed, then what kept the reader (`wait` where it measured nothing), then `transfer`;
+    the time between a Component's reading the cause and its emitting the effect is split by
+    the intervals that it measured, `model` where it measured none. A Component that was
+    created after its cause's producer had ended (chained) was caused by that end.
     """
     pieces = [_span(SpanKind.PLAYOUT, heard.producer, heard.emitted_s, heard.emitted_s + lead_s)]
     link = heard
@@ -142,7 +144,7 @@ def critical_path(
         source, left_s = _released(link.cause, reader, activities)
         pieces += reversed(_hop(link, left_s, reader))
         if source.cause is None:
-            pieces.append(_span(SpanKind.ENDPOINTING, source.producer, zero_s, left_s))
+            pieces += reversed(_root(source, left_s, zero_s, activities.get(source.producer)))
         else:
             pieces += reversed(_work(source, left_s, activities[source.producer].intervals))
         link = source
@@ -159,33 +161,54 @@ def _released(
     return producer.newest or cause, producer.ended_s
 
 
+def _root(source: Origin, left_s: float, zero_s: float, unasked: Activity | None) -> list[Span]:
+    """What lies before the first link: the user, or a Component that spoke without reading."""
+    if unasked is None:
+        return [_span(SpanKind.ENDPOINTING, source.producer, zero_s, left_s)]
+    created_s = min(unasked.created_s, left_s)
+    claimed_s = min(max(created_s, unasked.claimed_s), left_s)
+    return [
+        _span(SpanKind.ENDPOINTING, USER, zero_s, created_s),
+        _span(SpanKind.QUEUE, source.producer, created_s, claimed_s),
+        *_work(replace(source, read_s=claimed_s), left_s, unasked.intervals),
+    ]
+
+
 def _hop(link: Origin, left_s: float, reader: Activity) -> list[Span]:
+    """[left, read] between two Components; what kept a busy reader is named."""
     claimed_s = min(max(left_s, reader.claimed_s), link.read_s)
     asked_s = min(max(claimed_s, link.asked_s), link.read_s)
     return [
         _span(SpanKind.QUEUE, link.producer, left_s, claimed_s),
-        _span(SpanKind.WAIT, link.producer, claimed_s, asked_s),
+        *_cut(link.producer, claimed_s, asked_s, reader.intervals, SpanKind.WAIT),
         _span(SpanKind.TRANSFER, link.producer, asked_s, link.read_s),
     ]
 
 
 def _work(link: Origin, left_s: float, intervals: list[Interval]) -> list[Span]:
-    """[read, left] of one Component, cut where its measured intervals begin and end."""
-    inside = [each for each in intervals if each.start_s < left_s and each.end_s > link.read_s]
+    """[read, left] of one Component; what it did not measure counts as inference."""
+    return _cut(link.producer, link.read_s, left_s, intervals, SpanKind.MODEL)
+
+
+def _cut(
+    component: str, start_s: float, end_s: float, intervals: list[Interval], otherwise: SpanKind
+) -> list[Span]:
+    """[start, end] of one Component, cut where its measured intervals begin and end."""
+    inside = [each for each in intervals if each.start_s < end_s and each.end_s > start_s]
     edges = {edge for each in inside for edge in (each.start_s, each.end_s)}
-    cuts = [link.read_s, *sorted(e for e in edges if link.read_s < e < left_s), left_s]
+    cuts = [start_s, *sorted(e for e in edges if start_s < e < end_s), end_s]
     return [
-        _span(kind, link.producer, start_s, end_s, label)
-        for start_s, end_s in pairwise(cuts)
-        for kind, label in [_what(inside, (start_s + end_s) / 2)]
+        _span(kind, component, begin_s, until_s, label)
+        for begin_s, until_s in pairwise(cuts)
+        for kind, label in [_what(inside, (begin_s + until_s) / 2, otherwise)]
     ]
 
 
-def _what(intervals: list[Interval], moment_s: float) -> tuple[SpanKind, str]:
+def _what(intervals: list[Interval], moment_s: float, otherwise: SpanKind) -> tuple[SpanKind, str]:
     """What a Component did at a moment: waiting of any sort counts before inference."""
     there = [each for each in intervals if each.start_s <= moment_s < each.end_s]
     there.sort(key=lambda each: (each.kind is SpanKind.MODEL, -each.start_s))
-    return (there[0].kind, there[0].label) if there else (SpanKind.MODEL, "")
+    return (there[0].kind, there[0].label) if there else (otherwise, "")
 
 
 def _span(kind: SpanKind, component: str, start_s: float, end_s: float, label: str = "") -> Span:

@@ -57,13 +57,15 @@ class Spill:
         if isinstance(chunk, Sound):
             self._oldest.append((chunk, replace_by))
         while self._held_bytes > self._cap_bytes and len(self._oldest) > 1:
-            sound, swap = self._oldest.popleft()
+            sound, swap = self._oldest[0]
             swap(self._write(sound))
+            self._oldest.popleft()
             self._held_bytes -= sound.nbytes
 
     def _write(self, sound: Sound) -> Spilled:
         try:
-            self._file = self._file or tempfile.TemporaryFile(prefix="turnlab-")
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="turnlab-")  # noqa: SIM115
             offset = self._file.seek(0, 2)
             self._file.write(np.ascontiguousarray(sound.samples, dtype=np.float32).tobytes())
             self._file.flush()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
-from turnlab.chunks import Chunk, Origin
+from turnlab.chunks import Chunk, Origin, Sound
 from turnlab.clock import Clock
-from turnlab.errors import StreamCancelled, TurnlabError
+from turnlab.errors import InvalidAudio, InvalidModule, StreamCancelled, TurnlabError
 from turnlab.spill import Spill, Spilled
 
 C = TypeVar("C", bound=Chunk)
@@ -46,6 +47,7 @@ class Stream(Generic[C]):
         self._spill = spill
         self._log: list[C | Spilled] = []
         self._foremost = 0
+        self._rate: int | None = None
         self._error: TurnlabError | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -65,12 +67,17 @@ class Stream(Generic[C]):
     async def put(self, chunk: C, origin: Origin | None = None) -> None:
         """Append `chunk`, stamped with `origin` (by default: said by the user just now).
 
-        Raises what the stream failed with if it is closed, so that a producer stops.
+        A Chunk that came from another stream is appended as a copy, since its own origin
+        belongs to that one. Raises what the stream failed with if it is closed, so that a
+        producer stops; InvalidModule or InvalidAudio if `chunk` is not of its kind and rate.
         """
+        self._check(chunk)
         while self._too_far_ahead():
             await self._change()
         if self.closed:
             raise self._error or StreamCancelled(f"{self.kind.kind} was put after its end.")
+        if chunk.origin is not None:
+            chunk = replace(chunk, origin=None)
         chunk.stamp(origin or Origin(producer=self.producer, emitted_s=self._clock.now()))
         self._append(chunk)
         self._wake()
@@ -116,6 +123,20 @@ class Stream(Generic[C]):
     def gathered(self) -> C | None:
         """What has been put so far as one Chunk, None if nothing was."""
         return self.kind.gather(list(self)) if self._log else None
+
+    def _check(self, chunk: object) -> None:
+        if not isinstance(chunk, self.kind):
+            raise InvalidModule(
+                f"{self.producer} emitted {type(chunk).__name__}, not {self.kind.kind}; emit what "
+                "`produces` names."
+            )
+        if isinstance(chunk, Sound):
+            self._rate = self._rate or chunk.sample_rate
+            if chunk.sample_rate != self._rate:
+                raise InvalidAudio(
+                    f"{self.producer} emitted sound at {chunk.sample_rate} Hz after sound at "
+                    f"{self._rate} Hz; keep to one rate."
+                )
 
     def _append(self, chunk: C) -> None:
         index = len(self._log)

@@ -51,9 +51,20 @@ class Executor(Protocol):
 class Source(Protocol):
     """Where the user's input comes from."""
 
-    kinds: tuple[type[Chunk], ...]
-    speech_s: float | None
-    last_voiced_s: float | None
+    @property
+    def kinds(self) -> tuple[type[Chunk], ...]:
+        """The kinds that it gives."""
+        ...
+
+    @property
+    def speech_s(self) -> float | None:
+        """Length of what is said in seconds, None if there is no sound or no known end."""
+        ...
+
+    @property
+    def last_voiced_s(self) -> float | None:
+        """Where its last voiced sample lies, in seconds from its beginning."""
+        ...
 
     def turn_over_s(self, start_s: float) -> float:
         """The moment of the last voiced sample, from which latency counts."""

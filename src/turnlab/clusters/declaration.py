@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,9 @@ from turnlab.errors import InvalidCluster
 from turnlab.tracks import CLUSTER_NAME
 
 COMPLETED = "completed_"
+
+RESERVED = frozenset({"init", "user", "listener"})
+"""What the chain's beginning and the two ends of a turn are called; no Component may be."""
 
 
 class ComponentType(StrEnum):
@@ -60,13 +64,8 @@ class Cluster:
         Components are chained by `order`, equal orders as they are written. Raises
         InvalidCluster that names the component and what would satisfy it.
         """
-        rows = [(value.get("order"), key, value) for key, value in mapping.items()]
-        for order, key, _ in rows:
-            if isinstance(order, bool) or not isinstance(order, (int, float)):
-                raise invalid(name, key, "has no order", "give it a number")
-        rows.sort(key=lambda row: row[0])  # type: ignore[arg-type, return-value]
-        components = [_from_seed(name, key, value) for _, key, value in rows]
-        return make_cluster(name, components, source=name)
+        rows = sorted(mapping.items(), key=lambda row: _order(name, *row))
+        return make_cluster(name, [_from_seed(name, *row) for row in rows], source=name)
 
     def component(self, name: str) -> Component | None:
         """The Component of that name; `completed_X` and `X` mean each other where only one is."""
@@ -95,6 +94,8 @@ def make_cluster(name: str, components: Iterable[Component], **fields: Any) -> C
         raise invalid(source, None, "has no task", "give it at least one [[component]]")
     seen: set[str] = set()
     for component in found:
+        if component.name in RESERVED:
+            raise invalid(source, component.name, "has a reserved name", "give it another name")
         if component.name in seen:
             raise invalid(source, component.name, "is there twice", "give one another name")
         seen.add(component.name)
@@ -105,6 +106,15 @@ def invalid(source: str, component: str | None, problem: str, remedy: str) -> In
     """The error that names file, component and remedy."""
     where = f"{source}: component {component!r}" if component else source
     return InvalidCluster(f"{where} {problem}; {remedy}.", component=component)
+
+
+def _order(cluster: str, name: str, value: object) -> float:
+    if not isinstance(value, Mapping):
+        raise invalid(cluster, name, "is no mapping", "write it as the seed does")
+    order = value.get("order")
+    if isinstance(order, bool) or not isinstance(order, (int, float)) or math.isnan(order):
+        raise invalid(cluster, name, "has no order", "give it a number")
+    return order
 
 
 def _from_seed(cluster: str, name: str, value: Mapping[str, Any]) -> Component:
@@ -118,11 +128,14 @@ def _from_seed(cluster: str, name: str, value: Mapping[str, Any]) -> Component:
     task_name = value.get("task_name")
     if component_type is ComponentType.TASK and not task_name:
         raise invalid(cluster, name, "has no task_name", "name the task that it performs")
+    params = value.get("extra_params") or {}
+    if not isinstance(params, Mapping):
+        raise invalid(cluster, name, "has extra_params that are no mapping", "write {} for none")
     return Component(
         name=name,
         component_type=component_type,
         task_name=task_name if component_type is ComponentType.TASK else None,
-        params=dict(value.get("extra_params") or {}),
+        params=dict(params),
         after=tuple(value.get("after") or ()),
     )
 

@@ -64,13 +64,16 @@ def load_cluster(path: Path) -> Cluster:
 
 def _parse(path: Path) -> _File:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LIMIT_BYTES + 1)
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}.") from error
     if len(data) > LIMIT_BYTES:
         raise InvalidCluster(f"{path} is larger than {LIMIT_BYTES} bytes; it is no Cluster.")
     try:
         return _File.model_validate(tomllib.loads(data.decode()))
+    except RecursionError:
+        raise InvalidCluster(f"{path} nests too deeply; it is no Cluster.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidCluster(f"{path} is not TOML: {error}.") from error
     except ValidationError as error:

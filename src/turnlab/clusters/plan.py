@@ -14,9 +14,7 @@ from turnlab.clusters.declaration import Cluster, Component, invalid
 from turnlab.errors import ClusterNotRunnable, InvalidParams, TurnlabError
 from turnlab.modules.base import TEMPLATE_FIELDS, Module
 from turnlab.modules.registry import Registry
-
-USER = "user"
-"""The producer of what the user said and showed."""
+from turnlab.profiles import USER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +44,6 @@ class Plan:
 
     cluster: Cluster
     steps: tuple[Step, ...]
-
-    def consumers(self, producer: str) -> int:
-        """How many Steps read from `producer`."""
-        return sum(list(step.reads.values()).count(producer) for step in self.steps)
 
     def newest(self, kind: type[Chunk]) -> Step | None:
         """The last Step that makes `kind`."""
@@ -136,16 +130,18 @@ def _check_template(source: str, component: Component, template: object) -> None
     if not isinstance(template, str):
         return
     try:
-        fields = {
-            field for _, field, _, _ in string.Formatter().parse(template) if field is not None
-        }
+        parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         remedy = "double the braces that are not fields"
         raise invalid(source, component.name, f"has a bad template ({error})", remedy) from error
-    for field in fields - set(TEMPLATE_FIELDS):
-        known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
-        problem = f"uses the unknown template field {{{field}}}"
-        raise invalid(source, component.name, problem, f"use {known}")
+    known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
+    for _, field, spec, conversion in parts:
+        if field not in TEMPLATE_FIELDS:
+            problem = f"uses the unknown template field {{{field}}}"
+            raise invalid(source, component.name, problem, f"use {known}")
+        if spec or conversion:
+            problem = f"formats the template field {{{field}}}"
+            raise invalid(source, component.name, problem, f"use it plainly, as {known}")
 
 
 def _check_overrides(cluster: Cluster, overrides: Mapping[str, object]) -> None:
@@ -157,6 +153,10 @@ def _check_overrides(cluster: Cluster, overrides: Mapping[str, object]) -> None:
 
 def problem_of(cluster: Cluster, registry: Registry) -> TurnlabError | None:
     """Why the Cluster cannot run here, None if it can."""
+    tasks = [c.task_name or "" for c in cluster.components if c.is_task]
+    unknown = [task for task in tasks if task not in registry]
+    if unknown:
+        return ClusterNotRunnable(f"There is no Module here for {', '.join(unknown)}.")
     try:
         missing = missing_here(make_plan(cluster, registry))
     except TurnlabError as error:

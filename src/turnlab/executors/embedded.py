@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
 from turnlab.chunks import Chunk
@@ -34,7 +34,7 @@ class EmbeddedExecutor:
 
     def __init__(self, machine: Machine | None = None) -> None:
         self.machine = machine or Machine()
-        self._hosts: dict[str, asyncio.Task[_Host]] = {}
+        self._hosts: dict[tuple[type[Module], str], asyncio.Task[_Host]] = {}
 
     @property
     def clock(self) -> Clock:
@@ -50,26 +50,27 @@ class EmbeddedExecutor:
 
     async def perform(self, work: Work) -> AsyncIterator[Chunk]:
         """The Chunks that the Task makes. Raises what the Module raises, as a TurnlabError."""
-        step = work.step
-        try:
-            host = await self._host(step)
+        with _named(work.step, "failed"):
+            host = await self._host(work.step)
             async with host.places:
                 work.claim()
-                run = cast(Any, host.module.run(work.inputs, self._context(work)))
-                async with aclosing(run) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-        except TurnlabError:
-            raise
-        except Exception as error:
-            raise ModuleFailed(f"{step.name} failed: {error!r}", component=step.name) from error
+                context = self._context(work)
+                try:
+                    run = cast(Any, host.module.run(work.inputs, context))
+                    async with aclosing(run) as chunks:
+                        async for chunk in chunks:
+                            yield chunk
+                finally:
+                    # A stream of a thread that `run` left open does not close with it.
+                    await self.machine.stopped(context.stop)
 
     async def close(self) -> None:
         """Free all Modules and threads."""
-        for loading in self._hosts.values():
-            if loading.done() and not loading.cancelled() and loading.exception() is None:
-                await asyncio.to_thread(loading.result().module.close)
+        hosts = await asyncio.gather(*self._hosts.values(), return_exceptions=True)
         self._hosts.clear()
+        for host in hosts:
+            if isinstance(host, _Host):
+                await asyncio.to_thread(host.module.close)
         self.machine.close()
 
     def _context(self, work: Work) -> Context:
@@ -89,24 +90,36 @@ class EmbeddedExecutor:
         host = await self._host(step)
         key = step.params.model_dump_json()
         if key not in host.warmed:
+            with _named(step, "could not be warmed"):
+                await asyncio.to_thread(host.module.warm, step.params)
             host.warmed.add(key)
-            await asyncio.to_thread(host.module.warm, step.params)
 
     async def _host(self, step: Step) -> _Host:
-        key = step.module.instance_key(step.params)
+        key = (step.module, step.module.instance_key(step.params))
         loading = self._hosts.get(key)
         if loading is None or (loading.done() and (loading.cancelled() or loading.exception())):
             loading = self._hosts[key] = asyncio.create_task(self._load(step))
         return await asyncio.shield(loading)
 
     async def _load(self, step: Step) -> _Host:
-        module = step.module(step.params)
-        try:
+        with _named(step, "could not be loaded"):
+            module = step.module(step.params)
             await asyncio.to_thread(module.load)
-        except TurnlabError:
-            raise
-        except Exception as error:
-            raise ModuleFailed(
-                f"{step.name} could not be loaded: {error!r}", component=step.name
-            ) from error
         return _Host(module)
+
+
+@contextmanager
+def _named(step: Step, what: str) -> Iterator[None]:
+    """Have whatever a Module raises come out as a TurnlabError that names the Component."""
+    try:
+        yield
+    except TurnlabError:
+        raise
+    except asyncio.CancelledError as error:
+        # Only a Task that was cancelled from outside is; a Module may raise this by mistake.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ModuleFailed(f"{step.name} {what}: {error!r}", component=step.name) from error
+    except Exception as error:
+        raise ModuleFailed(f"{step.name} {what}: {error!r}", component=step.name) from error

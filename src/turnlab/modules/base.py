@@ -44,6 +44,8 @@ class Inputs:
     def __init__(self, streams: Mapping[type[Chunk], Stream[Any]]) -> None:
         self._streams = dict(streams)
         self.newest: Origin | None = None
+        self.first_read_s: float | None = None
+        """When the Task got the first Chunk."""
         self._receipt = (0.0, 0.0)
 
     def has(self, kind: type[Chunk]) -> bool:
@@ -91,6 +93,8 @@ class Inputs:
 
     def _note(self, chunk: Chunk, reader: Reader[Any]) -> None:
         """Of all that was read, the Chunk that left last is what the Task had to wait for."""
+        if self.first_read_s is None:
+            self.first_read_s = reader.read_s
         origin = chunk.origin
         if origin and (self.newest is None or origin.emitted_s >= self.newest.emitted_s):
             self.newest = origin
@@ -117,11 +121,11 @@ class Context:
     @property
     def must_pause(self) -> bool:
         """Whether a more urgent Task wants the cores; for Modules that can pause."""
-        return self.machine.must_pause(self.urgency())
+        return self.machine.must_pause(self.urgency(), self.stop)
 
     async def turn(self) -> None:
         """Wait until no more urgent Task wants the cores."""
-        await self.machine.turn(self.urgency())
+        await self.machine.turn(self.urgency(), self.stop)
 
     async def blocking(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function(*args)` in a thread, off the event loop."""
@@ -131,7 +135,7 @@ class Context:
 
     async def idle(self) -> None:
         """Wait until nobody is at work, for work ahead of need."""
-        await self.machine.turn(BACKGROUND)
+        await self.machine.turn(BACKGROUND, self.stop)
 
     async def background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`blocking` for work ahead of need: nobody lets it go first."""
@@ -180,8 +184,8 @@ class Module:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.task_name and not cls.task_name.isidentifier():
-            raise InvalidModule(f"task_name {cls.task_name!r} of {cls.__name__} is no identifier.")
+        if cls.task_name:
+            _check_declaration(cls)
 
     @classmethod
     def missing(cls, params: BaseModel) -> list[str]:
@@ -220,6 +224,26 @@ class Module:
         names = [n for n, f in cls.Params.model_fields.items() if _is_loaded(f.json_schema_extra)]
         text = params.model_dump_json(include=set(names))
         return f"{cls.task_name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _check_declaration(cls: type[Module]) -> None:
+    """Refuse a class that could not be wired, when it is defined rather than when it runs."""
+    if not isinstance(cls.task_name, str) or not cls.task_name.isidentifier():
+        raise InvalidModule(f"task_name {cls.task_name!r} of {cls.__name__} is no identifier.")
+    for name in ("consumes", "uses"):
+        kinds = getattr(cls, name)
+        if not isinstance(kinds, tuple) or not all(_is_kind(kind) for kind in kinds):
+            raise InvalidModule(
+                f"{name} of {cls.__name__} must be a tuple of Chunk classes, such as (Reply,)."
+            )
+    if not _is_kind(cls.produces):
+        raise InvalidModule(f"produces of {cls.__name__} must be one Chunk class, such as Speech.")
+    if not (isinstance(cls.Params, type) and issubclass(cls.Params, BaseModel)):
+        raise InvalidModule(f"Params of {cls.__name__} must be a pydantic model.")
+
+
+def _is_kind(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Chunk) and bool(kind.kind)
 
 
 def _is_loaded(extra: Any) -> bool:

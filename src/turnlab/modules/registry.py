@@ -34,7 +34,9 @@ class Registry:
         return task_name in self._modules
 
     def add(self, module: type[Module]) -> None:
-        """Register a Module class. Raises InvalidModule if it has no task_name."""
+        """Register a Module class. Raises InvalidModule if it is none or has no task_name."""
+        if not (isinstance(module, type) and issubclass(module, Module)):
+            raise InvalidModule(f"{module!r} is no Module class; name a class or a module.")
         if not module.task_name:
             raise InvalidModule(f"{module.__name__} names no task_name.")
         self._modules[module.task_name] = module
@@ -90,8 +92,9 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise InvalidModule(f"{path} cannot be imported: {error!r}") from error
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise InvalidModule(f"{path} cannot be imported: {error!r}; mend it.") from error
     return module
 
 

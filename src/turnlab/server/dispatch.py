@@ -46,18 +46,21 @@ class Announcement:
         return self.record.track_id if isinstance(self.record, Track) else self.record.id
 
 
+_Item = list[Announcement] | Future[None] | None
+
+
 class Dispatcher:
     """Announces records one after the other; what receivers raise goes to `report`."""
 
     def __init__(self, report: Callable[[Report], None]) -> None:
         self._report = report
-        self._queue: SimpleQueue[Announcement | Future[None] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
         self._thread = Thread(target=self._run, name="turnlab-signals", daemon=True)
         self._thread.start()
 
-    def announce(self, announcement: Announcement) -> None:
-        """Send the signals of this record after those of the records before it."""
-        self._queue.put(announcement)
+    def announce(self, announcements: list[Announcement]) -> None:
+        """Send the signals of these records in their order, after those announced before."""
+        self._queue.put(announcements)
 
     def settled(self) -> Future[None]:
         """Done when all that was announced so far has been received."""
@@ -76,10 +79,11 @@ class Dispatcher:
                 if item.set_running_or_notify_cancel():
                     item.set_result(None)
             else:
-                self._deliver(item)
+                for announcement in item:
+                    self._deliver(announcement)
         connections.close_all()
 
-    def _next(self) -> Announcement | Future[None] | None:
+    def _next(self) -> _Item:
         try:
             return self._queue.get_nowait()
         except Empty:

@@ -25,7 +25,7 @@ from threading import Event, Thread
 from turnlab.errors import RecordingFailed
 from turnlab.records import Content
 from turnlab.server.batch import Batch, Record, Waiter
-from turnlab.server.dispatch import Announcement, Dispatcher, Report
+from turnlab.server.dispatch import Dispatcher, Report
 from turnlab.server.writer import Writer
 from turnlab.tasks import Task
 from turnlab.tracks import Track
@@ -153,26 +153,25 @@ class Journal:
 
     def _write(self) -> None:
         try:
-            announcements = self._writer.write(self._batch)
+            announcements = self._writer.write(self._batch) if self._batch else []
         except Exception as error:  # whatever it was: a thread that ends here would lose all
             self._fail(error)
             return
         self._recover()
         batch, self._batch = self._batch, Batch()
-        for each in announcements:
-            self._announce(each)
+        self._dispatcher.announce([each for each in announcements if self._is_new(each.key)])
         batch.wake(_refused(batch.refused) if batch.refused else None)
         if self._queue:
             self._hurry()
 
-    def _announce(self, announcement: Announcement) -> None:
-        key = announcement.key
+    def _is_new(self, key: str) -> bool:
+        """Whether the end of this record is announced for the first time."""
         if key in self._announced:
-            return
+            return False
         self._announced[key] = None
         if len(self._announced) > _REMEMBERED:
             del self._announced[next(iter(self._announced))]
-        self._dispatcher.announce(announcement)
+        return True
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

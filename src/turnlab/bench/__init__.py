@@ -1,0 +1,1 @@
+"""Replaying recordings and judging what came of them."""

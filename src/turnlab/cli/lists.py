@@ -1,0 +1,171 @@
+"""`turnlab clusters` and `turnlab modules`: what there is, and whether it can run here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts
+from turnlab.clusters import Cluster, load_cluster, make_plan
+from turnlab.clusters.plan import problem_of
+from turnlab.modules.base import Module
+from turnlab.modules.registry import Registry
+
+clusters = typer.Typer(no_args_is_help=True, help="The pipelines that there are.")
+modules = typer.Typer(no_args_is_help=True, help="The code that performs the tasks.")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@clusters.command("list")
+def list_clusters(
+    as_json: AsJson = False, folders: ClusterFolders = None, module_folders: ModuleFolders = None
+) -> None:
+    """List the Clusters and say of each whether it can run here, or why not."""
+    parts = find_parts(folders, module_folders)
+    rows = [(cluster, problem_of(cluster, parts.registry)) for cluster in parts.catalogue]
+    if as_json:
+        listed = [
+            {**_cluster_row(c), "runnable": problem is None, "reason": problem and problem.message}
+            for c, problem in rows
+        ]
+        typer.echo(json.dumps(listed))
+        return
+    table = Table("Cluster", "Runs here", box=None, pad_edge=False)
+    for cluster, problem in rows:
+        tasks = " > ".join(c.task_name or "" for c in cluster.components if c.is_task)
+        table.add_row(f"[bold]{cluster.name}[/]\n{tasks}", _reason(problem))
+    Console(highlight=False).print(table)
+
+
+@clusters.command("show")
+def show_cluster(
+    name: str,
+    as_json: AsJson = False,
+    folders: ClusterFolders = None,
+    module_folders: ModuleFolders = None,
+) -> None:
+    """Show a Cluster: its Components, what each reads and makes, its parameters."""
+    parts = find_parts(folders, module_folders)
+    cluster = parts.catalogue.get(name)
+    problem = problem_of(cluster, parts.registry)
+    if as_json:
+        row = {**_cluster_row(cluster), "runnable": problem is None}
+        typer.echo(json.dumps({**row, "reason": problem and problem.message}))
+        return
+    console = Console(highlight=False)
+    console.print(f"[bold]{cluster.name}[/]\n{cluster.description}")
+    console.print(f"budget {cluster.budget_s or '-'} s, hash {cluster.content_hash[:12]}")
+    console.print(_components(cluster, parts.registry))
+    if problem is not None:
+        console.print(f"not runnable here: {problem.message}", style="yellow", markup=False)
+
+
+@clusters.command("check")
+def check_cluster(file: Path, module_folders: ModuleFolders = None) -> None:
+    """Check a Cluster file; an error names file, component and remedy, with exit code 1."""
+    cluster = load_cluster(file)
+    plan = make_plan(cluster, find_parts(None, module_folders).registry)
+    typer.echo(f"{file}: {cluster.name} is well declared ({len(plan.steps)} tasks).")
+
+
+@modules.command("list")
+def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) -> None:
+    """List the Modules: what each reads and makes."""
+    registry = find_parts(None, module_folders).registry
+    if as_json:
+        typer.echo(json.dumps([_module_row(module) for module in registry]))
+        return
+    table = Table("Task", "Reads", "Makes", "Runs here", box=None, pad_edge=False)
+    for module in registry:
+        row = _module_row(module)
+        reads = ", ".join(row["consumes"] + [f"({kind})" for kind in row["uses"]])
+        missing = "\n".join(row["missing"]) or "yes"
+        table.add_row(f"[bold]{module.task_name}[/]", reads, row["produces"], missing)
+    Console(highlight=False).print(table)
+
+
+@modules.command("show")
+def show_module(
+    task_name: str, as_json: AsJson = False, module_folders: ModuleFolders = None
+) -> None:
+    """Show a Module: what it does, and each parameter with its default."""
+    module = find_parts(None, module_folders).registry.get(task_name)
+    row = _module_row(module)
+    if as_json:
+        typer.echo(json.dumps(row))
+        return
+    console = Console(highlight=False)
+    console.print(f"[bold]{task_name}[/] {row['version']}\n{row['description']}")
+    table = Table("Parameter", "Type", "Default", "", box=None, pad_edge=False)
+    for name, field in row["parameters"].items():
+        default = json.dumps(field.get("default"))
+        table.add_row(name, _type(field), default, field.get("description", ""))
+    console.print(table)
+
+
+def _reason(problem: Any) -> str:
+    return "[green]yes[/]" if problem is None else str(problem.message).replace("[", r"\[")
+
+
+def _cluster_row(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "name": cluster.name,
+        "description": cluster.description,
+        "budget_s": cluster.budget_s,
+        "hash": cluster.content_hash,
+        "source": Path(cluster.source).name,
+        "components": [
+            {
+                "name": c.name,
+                "component_type": str(c.component_type),
+                "task_name": c.task_name,
+                "params": dict(c.params),
+                "after": list(c.after),
+            }
+            for c in cluster.components
+        ],
+    }
+
+
+def _components(cluster: Cluster, registry: Registry) -> Table:
+    table = Table("Component", "Type", "Reads", "Makes", "Params", box=None, pad_edge=False)
+    for component in cluster.components:
+        task = component.task_name
+        known = registry.get(task) if task and task in registry else None
+        reads = ", ".join(kind.kind for kind in known.consumes) if known else ""
+        makes = known.produces.kind if known else ""
+        params = json.dumps(dict(component.params)) if component.params else ""
+        table.add_row(component.name, str(component.component_type), reads, makes, params)
+    return table
+
+
+def _module_row(module: type[Module]) -> dict[str, Any]:
+    return {
+        "task_name": module.task_name,
+        "version": module.version,
+        "description": (module.__doc__ or "").strip(),
+        "consumes": [kind.kind for kind in module.consumes],
+        "uses": [kind.kind for kind in module.uses],
+        "produces": module.produces.kind,
+        "parameters": module.Params.model_json_schema().get("properties", {}),
+        "missing": module.missing(_defaults(module)),
+    }
+
+
+def _defaults(module: type[Module]) -> BaseModel:
+    return module.Params.model_construct()
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_type(each) for each in field["anyOf"])
+    if "enum" in field:
+        return " or ".join(map(str, field["enum"]))
+    return str(field.get("type", ""))

@@ -1,0 +1,106 @@
+"""What the commands share: the Modules and Clusters that there are, and a place to run them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from turnlab.clusters import Catalogue, find_clusters
+from turnlab.clusters.plan import Plan, missing_here
+from turnlab.errors import InvalidParams, MissingModel
+from turnlab.executors.embedded import EmbeddedExecutor
+from turnlab.host import host_facts
+from turnlab.machine import Machine
+from turnlab.modules.registry import Registry, find_modules
+from turnlab.runner import Runner
+
+ClusterFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--clusters", help="Folder of Cluster files; repeatable. Also TURNLAB_CLUSTERS."),
+]
+ModuleFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--modules", help="Folder of Module files; repeatable. Also TURNLAB_MODULES."),
+]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The Modules and Clusters that there are."""
+
+    registry: Registry
+    catalogue: Catalogue
+
+
+def find_parts(clusters: Iterable[Path] | None, modules: Iterable[Path] | None) -> Parts:
+    """Built-in parts, those that the environment names, those that the options name."""
+    return Parts(
+        registry=find_modules(_folders("TURNLAB_MODULES", modules)),
+        catalogue=find_clusters(_folders("TURNLAB_CLUSTERS", clusters)),
+    )
+
+
+@asynccontextmanager
+async def open_runner() -> AsyncIterator[tuple[Runner, EmbeddedExecutor]]:
+    """A runner on this process that keeps its records; all of them are durable on leaving.
+
+    Raises RecordingFailed if they could not be written.
+    """
+    from turnlab.server.setup import open_records
+
+    journal = await asyncio.to_thread(open_records)
+    executor = EmbeddedExecutor(Machine())
+    try:
+        yield Runner(executor, journal, host_facts()), executor
+    finally:
+        await executor.close()
+        try:
+            await journal.flush()
+        finally:
+            await asyncio.to_thread(journal.close)
+
+
+def require_models(plan: Plan) -> None:
+    """Raise MissingModel that says what to install, before anything is loaded."""
+    missing = missing_here(plan)
+    if missing:
+        raise MissingModel(" ".join(missing))
+
+
+def parse_overrides(values: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
+    """`component.param=value` by component; values are JSON where they parse, else text."""
+    overrides: dict[str, dict[str, Any]] = {}
+    for text in values:
+        place, equals, value = text.partition("=")
+        component, dot, param = place.partition(".")
+        if not (equals and dot and component and param):
+            raise InvalidParams(f"--set {text!r} is not of the form component.param=value.")
+        try:
+            overrides.setdefault(component, {})[param] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[component][param] = value
+    return overrides
+
+
+def _folders(variable: str, given: Iterable[Path] | None) -> list[Path]:
+    named = [Path(part) for part in os.environ.get(variable, "").split(os.pathsep) if part]
+    return [*named, *(given or ())]
+
+
+__all__ = [
+    "ClusterFolders",
+    "ModuleFolders",
+    "Parts",
+    "find_parts",
+    "open_runner",
+    "parse_overrides",
+    "require_models",
+]

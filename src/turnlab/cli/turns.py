@@ -1,0 +1,75 @@
+"""Turns for people: what a result looks like as a report, and its sound as a file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from turnlab.audio import Pace, RecordedTurn
+from turnlab.bench.verdict import judge_turn
+from turnlab.chunks import Sound
+from turnlab.errors import TurnlabError
+from turnlab.reports.turn import TaskReport, TurnReport
+from turnlab.tasks import Task
+from turnlab.turn import TurnResult
+
+
+def report_of(
+    result: TurnResult, source: RecordedTurn, budget_s: float | None, **more: Any
+) -> TurnReport:
+    """The report of a turn, with a verdict where there is a budget."""
+    track = result.track
+    verdict = judge_turn(track.voice_to_voice_s, budget_s).as_json() if budget_s else None
+    error = result.error
+    return TurnReport(
+        track_id=track.track_id,
+        cluster=track.cluster,
+        mode=track.mode,
+        status=track.status,
+        pace="whole" if source.pace is Pace.FAST else "realtime",
+        transcript=result.transcript,
+        reply=result.reply,
+        speech_s=track.speech_s,
+        voice_to_voice_s=track.voice_to_voice_s,
+        spans=result.spans,
+        tasks=tuple(_task(task) for task in result.tasks),
+        zero_s=source.turn_over_s(0.0),
+        verdict=verdict,
+        error={"code": error.code, "message": error.message} if error else None,
+        label=source.recording.path.name,
+        **more,
+    )
+
+
+def wav_bytes(sound: Sound) -> bytes:
+    """The sound as a 16-bit WAV file."""
+    file = io.BytesIO()
+    soundfile.write(file, sound.samples, sound.sample_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def write_sound(path: Path, sound: Sound) -> None:
+    """Write the sound to `path` as 16-bit WAV. Raises OutputFailed."""
+    try:
+        path.write_bytes(wav_bytes(sound))
+    except OSError as error:
+        raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error
+
+
+class OutputFailed(TurnlabError):
+    """The output file cannot be written; choose another place for it."""
+
+    code = "output_failed"
+
+
+def _task(task: Task) -> TaskReport:
+    return TaskReport(
+        name=task.name,
+        task_name=task.task_name,
+        status=task.status,
+        error_code=task.error_code,
+        latency_profile=task.result_json.get("latency_profile", {}),
+    )

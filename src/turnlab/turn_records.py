@@ -1,0 +1,95 @@
+"""What is written down of one turn while it runs: its Track, its Tasks, and what they made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from turnlab.errors import TurnlabError
+from turnlab.profiles import Span
+from turnlab.records import Recorder, content_of
+from turnlab.streams import Stream
+from turnlab.tasks import Task, TaskStatus
+from turnlab.tracks import Track, TrackStatus
+from turnlab.work import Observer, Work
+
+
+@dataclass(kw_only=True)
+class TurnRecords:
+    """The records of one turn. Its first error is the Track's."""
+
+    track: Track
+    recorder: Recorder
+    observer: Observer
+    tasks: dict[str, Task] = field(default_factory=dict)
+    """By Component; a Component whose moment has not come has none."""
+    error: TurnlabError | None = None
+
+    def open(self) -> None:
+        """Write the Track down as started."""
+        self.recorder.track(self.track)
+
+    def task(self, task: Task) -> None:
+        """Write a Task down as it is now."""
+        self.tasks[task.name] = task
+        self.recorder.task(task)
+        self.observer.task(task)
+
+    def content(self, stream: Stream[Any], task_id: str | None) -> None:
+        """Keep what the stream carries, if it carries anything that is kept."""
+        content = content_of(stream, self.track.track_id, task_id)
+        if content is not None:
+            self.recorder.content(content)
+
+    def end(
+        self,
+        name: str,
+        status: TaskStatus,
+        *,
+        output: Stream[Any],
+        result: dict[str, Any],
+        error: TurnlabError | None = None,
+    ) -> None:
+        """Close a Task's record with whatever it made, whether it completed or not."""
+        task = self.tasks[name]
+        self.content(output, task.id)
+        self.task(
+            task.to(
+                status,
+                result_json=result,
+                error_code=error.code if error else "",
+                error_message=error.message if error else "",
+            )
+        )
+
+    def fail(self, error: TurnlabError) -> None:
+        """The Track fails with `error`, unless it already failed with an earlier one."""
+        self.error = self.error or error
+
+    def close(
+        self, status: TrackStatus, spans: Iterable[Span], voice_to_voice_s: float | None
+    ) -> None:
+        """Close the Track's record."""
+        self.track = replace(
+            self.track,
+            status=status,
+            voice_to_voice_s=voice_to_voice_s,
+            spans=tuple(span.as_json() for span in spans),
+            error_code=self.error.code if self.error else "",
+            error_message=self.error.message if self.error else "",
+        )
+        self.recorder.track(self.track)
+
+
+def result_of(work: Work, output: Stream[Any], start_s: float) -> dict[str, Any]:
+    """The `result_json` of a Task that ends now; `start_s` is the start of its Track."""
+    latency = work.latency
+    if work.inputs.first_read_s is not None:
+        latency.points.setdefault("first_input", work.inputs.first_read_s)
+    latency.point("end")
+    whole = output.gathered()
+    return {
+        "result_profile": {**(whole.profile() if whole else {}), **work.result},
+        "latency_profile": latency.as_json(start_s),
+    }
