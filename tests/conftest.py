@@ -12,6 +12,10 @@ import pytest
 
 _HOME = pytest.StashKey[str]()
 
+_RECORDINGS = Path(__file__).parent.parent.parent / "shared" / "data"
+
+pytest.register_assert_rewrite("turnlab.testing.contract")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     # Before tests are collected: their imports may read the settings.
@@ -23,6 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real recordings, if it lies beside the repository."""
+    if not _RECORDINGS.is_dir():
+        pytest.skip("the real recordings are not beside the repository, in ../shared/data")
+    return _RECORDINGS
 
 
 @pytest.fixture(scope="session")

@@ -166,3 +166,9 @@ class EmptyReply(TurnlabError):
     """The language model ended without a word; change its prompt or its stop conditions."""
 
     code = "empty_reply"
+
+
+class OutputFailed(TurnlabError):
+    """The output file cannot be written; choose another place for it."""
+
+    code = "output_failed"

@@ -257,14 +257,14 @@ def kept(row: models.Sound, kind: ContentKind) -> KeptContent:
         track_id=row.track_id,
         task_id=row.task_id,
         created_at=row.created_at,
-        file=row.file.name,
+        file=str(row.file.name),
         duration_s=row.duration_s,
         sample_rate=row.sample_rate,
     )
 
 
 def test_sixteen_bit_samples_are_kept_exactly(journal: Journal) -> None:
-    pcm = np.arange(-32_768, 32_768, dtype=np.float32) / 32_768
+    pcm = np.arange(-32_768, 32_768, dtype=np.float32) / np.float32(32_768)
     sound = Audio(samples=pcm, sample_rate=8_000)
     journal.content(make_content(make_track(), ContentKind.DATA_AUDIO, sound=[sound]))
     flush(journal)
@@ -290,7 +290,7 @@ def test_ids_cannot_lead_out_of_the_media_folder(journal: Journal, tmp_path: Pat
     row = models.DataAudio.objects.get()
     assert row.pk == "../../away"
     assert Path(row.file.path).is_relative_to(tmp_path / "media" / "audio")
-    assert ".." not in row.file.name
+    assert ".." not in str(row.file.name)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -321,7 +321,7 @@ def test_a_receiver_finds_the_committed_row(journal: Journal) -> None:
     found: list[dict[str, Any]] = []
 
     def look(data: dict[str, Any], **_: Any) -> None:
-        found.extend(models.Task.objects.filter(id=data["id"]).values())
+        found.extend(map(dict, models.Task.objects.filter(id=data["id"]).values()))
 
     task = ended(make_task(make_track()), result_json={"result_profile": {"text": "yes"}})
     with heard(signals.completed_task, look) as sent:

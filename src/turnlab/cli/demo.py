@@ -20,7 +20,7 @@ from turnlab.bench.verdict import judge_turns
 from turnlab.cli.session import find_parts, open_runner, require_models
 from turnlab.cli.turns import report_of, wav_bytes, write_sound
 from turnlab.clusters import Plan, make_plan
-from turnlab.errors import UnreadableFile
+from turnlab.errors import OutputFailed
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.host import host_facts
 from turnlab.packaged import packaged
@@ -129,4 +129,4 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UnreadableFile(f"{folder} cannot be made: {error.strerror}.") from error
+        raise OutputFailed(f"{folder} cannot be made: {error.strerror}.") from error

@@ -80,11 +80,11 @@ def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) 
     """List the Modules: what each reads and makes."""
     registry = find_parts(None, module_folders).registry
     if as_json:
-        typer.echo(json.dumps([_module_row(module) for module in registry]))
+        typer.echo(json.dumps([describe_module(module) for module in registry]))
         return
     table = Table("Task", "Reads", "Makes", "Runs here", box=None, pad_edge=False)
     for module in registry:
-        row = _module_row(module)
+        row = describe_module(module)
         reads = ", ".join(row["consumes"] + [f"({kind})" for kind in row["uses"]])
         missing = "\n".join(row["missing"]) or "yes"
         table.add_row(f"[bold]{module.task_name}[/]", reads, row["produces"], missing)
@@ -97,7 +97,7 @@ def show_module(
 ) -> None:
     """Show a Module: what it does, and each parameter with its default."""
     module = find_parts(None, module_folders).registry.get(task_name)
-    row = _module_row(module)
+    row = describe_module(module)
     if as_json:
         typer.echo(json.dumps(row))
         return
@@ -146,7 +146,8 @@ def _components(cluster: Cluster, registry: Registry) -> Table:
     return table
 
 
-def _module_row(module: type[Module]) -> dict[str, Any]:
+def describe_module(module: type[Module]) -> dict[str, Any]:
+    """The Module as JSON: kinds, parameters as JSON schema, what is missing here."""
     return {
         "task_name": module.task_name,
         "version": module.version,

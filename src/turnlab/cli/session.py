@@ -83,11 +83,15 @@ def parse_overrides(values: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
         component, dot, param = place.partition(".")
         if not (equals and dot and component and param):
             raise InvalidParams(f"--set {text!r} is not of the form component.param=value.")
-        try:
-            overrides.setdefault(component, {})[param] = json.loads(value)
-        except json.JSONDecodeError:
-            overrides[component][param] = value
+        overrides.setdefault(component, {})[param] = _value(value)
     return overrides
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def _folders(variable: str, given: Iterable[Path] | None) -> list[Path]:

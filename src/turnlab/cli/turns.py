@@ -11,7 +11,7 @@ import soundfile
 from turnlab.audio import Pace, RecordedTurn
 from turnlab.bench.verdict import judge_turn
 from turnlab.chunks import Sound
-from turnlab.errors import TurnlabError
+from turnlab.errors import OutputFailed
 from turnlab.reports.turn import TaskReport, TurnReport
 from turnlab.tasks import Task
 from turnlab.turn import TurnResult
@@ -57,12 +57,6 @@ def write_sound(path: Path, sound: Sound) -> None:
         path.write_bytes(wav_bytes(sound))
     except OSError as error:
         raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error
-
-
-class OutputFailed(TurnlabError):
-    """The output file cannot be written; choose another place for it."""
-
-    code = "output_failed"
 
 
 def _task(task: Task) -> TaskReport:

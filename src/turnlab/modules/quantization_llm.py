@@ -54,17 +54,19 @@ class QuantizationLLM(Module):
         model: str | None = loaded(
             None, description="Path of a GGUF file; None for SmolLM2-135M-Instruct."
         )
-        context_tokens: int = loaded(2048, ge=256, le=1_048_576)
+        context_tokens: int = loaded(
+            2048, ge=256, le=1_048_576, description="Length of the context, in tokens."
+        )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
-        system_prompt: str = SYSTEM_PROMPT
+        system_prompt: str = Field(SYSTEM_PROMPT, description="How the model should behave.")
         examples: list[Exchange] = Field(
             EXAMPLES, max_length=32, description="Exchanges that show what replies are like."
         )
         prompt_template: str = Field("{text}", description="What the model is asked.")
-        max_tokens: int = Field(60, ge=1, le=32_768)
-        temperature: float = Field(0.0, ge=0, le=2)
-        repeat_penalty: float = Field(1.1, ge=0.5, le=2)
-        seed: int = 1
+        max_tokens: int = Field(60, ge=1, le=32_768, description="Most tokens of a reply.")
+        temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest word.")
+        repeat_penalty: float = Field(1.1, ge=0.5, le=2, description="1: none.")
+        seed: int = Field(1, description="Of the sampling, where the temperature is above 0.")
         stop: list[str] = Field(["\n"], max_length=16, description="Texts that end the reply.")
         history_turns: int = Field(4, ge=0, le=100, description="Earlier exchanges to send.")
         prefill: bool = Field(True, description="Fill the prompt in while the user speaks.")

@@ -48,7 +48,7 @@ class Text2Speech(Module):
             None, description="Path of a Piper .onnx voice; None for en_US-joe-medium."
         )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
-        speed: float = Field(1.0, ge=0.5, le=2)
+        speed: float = Field(1.0, ge=0.5, le=2, description="2 is twice as fast.")
         noise: float = Field(0.667, ge=0, le=2, description="Variation of the voice; 0 for none.")
         first_words: int = Field(
             2, ge=1, le=1000, description="Least words of a first clause; it is spoken at once."

@@ -4,7 +4,7 @@ The end of a Task or Track is announced by the signal named for it: `completed_t
 `failed_track` and so on; a completed Task also by `completed(task_name)`, which can be imported
 by name: `from turnlab.server.signals import completed_rag`. `created_data_text` tells that a text
 of the user was kept. A receiver gets `sender` (the model class), `data` (the row as a dict) and
-`track_id`; it runs in the process that wrote the row, on a thread of its own kind, where it may
+`track_id`. It runs in the process that wrote the row, on the thread of all receivers, where it may
 use the ORM and may be slow. One that raises is reported and stops nothing.
 """
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 
-from django.db import DataError, IntegrityError, connections, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from turnlab.errors import InvalidAudio
@@ -54,7 +55,8 @@ class Writer:
 
     def close(self) -> None:
         """Give the connection back; the next write opens another."""
-        connections[self._alias].close()
+        with suppress(DatabaseError):  # a broken connection may refuse even that
+            connections[self._alias].close()
 
     @property
     def _connection(self) -> BaseDatabaseWrapper:

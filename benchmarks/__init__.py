@@ -1,0 +1,1 @@
+"""Measurements of Turnlab; see README.md."""

@@ -1,0 +1,139 @@
+"""What goes wrong is told with a code and a remedy, and exit code 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.acceptance.conftest import CLUSTER, Turnlab
+
+pytestmark = pytest.mark.slow
+
+
+def text_file(folder: Path) -> Path:
+    path = folder / "notes.wav"
+    path.write_text("this is not audio " * 100)
+    return path
+
+
+def empty_file(folder: Path) -> Path:
+    path = folder / "empty.wav"
+    path.touch()
+    return path
+
+
+def silent_file(folder: Path) -> Path:
+    path = folder / "silence.wav"
+    soundfile.write(path, np.zeros(48_000), 16_000)
+    return path
+
+
+def no_file(folder: Path) -> Path:
+    return folder / "absent.wav"
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (text_file, "invalid_audio"),
+        (empty_file, "empty_audio"),
+        (silent_file, "no_speech"),
+        (no_file, "unreadable_file"),
+    ],
+)
+def test_bad_recordings(
+    turnlab: Turnlab, tmp_path: Path, make: Callable[[Path], Path], code: str
+) -> None:
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(make(tmp_path)))
+    assert done.returncode == 1
+    assert code in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_cluster_names_the_nearest(turnlab: Turnlab, questions: list[Path]) -> None:
+    done = turnlab("run", "--cluster", CLUSTER.lower(), "--audio", str(questions[0]))
+    assert done.returncode == 1
+    assert "unknown_cluster" in done.stderr
+
+
+def test_misspelt_parameter_names_the_nearest(turnlab: Turnlab, questions: list[Path]) -> None:
+    wrong = "quantization_llm.temprature=1"
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--set", wrong)
+    assert done.returncode == 1
+    assert "invalid_params" in done.stderr
+    assert "'temperature'" in done.stderr
+
+
+def test_misspelt_option_exits_with_1_not_2(turnlab: Turnlab) -> None:
+    assert turnlab("run", "--clustre", CLUSTER).returncode == 1
+
+
+def test_cluster_without_speech(turnlab: Turnlab, questions: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "mute.toml").write_text('name = "MUTE"\n[[component]]\ntask = "speech2text"\n')
+    folders = ("--clusters", str(tmp_path))
+    done = turnlab("run", *folders, "--cluster", "MUTE", "--audio", str(questions[0]))
+    assert done.returncode == 1
+    assert "cluster_not_runnable" in done.stderr
+    assert "text2speech" in done.stderr
+
+
+def test_missing_model_names_the_path(turnlab: Turnlab, questions: list[Path]) -> None:
+    absent = "quantization_llm.model=/nowhere/model.gguf"
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--set", absent)
+    assert done.returncode == 1
+    assert "missing_model" in done.stderr
+    assert "/nowhere/model.gguf" in done.stderr
+
+
+def test_a_model_that_is_none_fails_with_a_code(
+    turnlab: Turnlab, questions: list[Path], tmp_path: Path
+) -> None:
+    fake = tmp_path / "fake.gguf"
+    fake.write_bytes(b"GGUF" + bytes(1000))
+    wrong = f"quantization_llm.model={fake}"
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--set", wrong)
+    assert done.returncode == 1
+    assert "module_failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_budget_that_is_none(turnlab: Turnlab, questions: list[Path]) -> None:
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--budget", "-1")
+    assert done.returncode == 1
+    assert "invalid_budget" in done.stderr
+
+
+def test_other_clusters_are_listed_with_what_they_lack(turnlab: Turnlab) -> None:
+    rows = {row["name"]: row for row in json.loads(turnlab("clusters", "list", "--json").stdout)}
+    assert len(rows) == 8
+    assert rows[CLUSTER]["runnable"]
+    assert "emotion_detection" in rows["CLUSTER_Q_ETE_CONVERSATION"]["reason"]
+
+
+def test_check_names_file_component_and_remedy(turnlab: Turnlab, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text('name = "BAD"\n[[component]]\ntask = "text2speech"\n')
+    done = turnlab("clusters", "check", str(path))
+    assert done.returncode == 1
+    for part in ("invalid_cluster", str(path), "text2speech", "quantization_llm"):
+        assert part in done.stderr
+
+
+def test_disk_full_while_recording_is_an_error_and_not_a_completed_turn(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    done = turnlab(
+        "run",
+        "--cluster",
+        CLUSTER,
+        *("--audio", str(questions[0]), "--budget", "60"),
+        TURNLAB_HOME="/dev/full/home",
+    )
+    assert done.returncode == 1
+    assert "recording_failed" in done.stderr
+    assert "Traceback" not in done.stderr

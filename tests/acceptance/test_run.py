@@ -1,0 +1,179 @@
+"""`turnlab run` on real speech through the real local models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from tests.acceptance.conftest import CLUSTER, Turnlab, turns
+
+pytestmark = pytest.mark.slow
+
+SAID = {
+    "whats_the_weather_like.wav": "What's the weather like?",
+    "jfk.flac": "And so, my fellow Americans, ask not what your country can do for you, "
+    "ask what you can do for your country.",
+}
+
+KEYS = {
+    *("track_id", "cluster", "mode", "status", "transcript", "reply", "speech_s"),
+    *("voice_to_voice_s", "spans", "tasks", "verdict", "error"),
+}
+
+
+def word_error_rate(said: str, heard: str) -> float:
+    normal = EnglishTextNormalizer()
+    return float(jiwer.wer(normal(said), normal(heard)))
+
+
+@pytest.mark.parametrize("engine", ["moonshine", "faster_whisper"])
+def test_transcribes_people_with_less_than_10_percent_word_errors(
+    turnlab: Turnlab, recording: Callable[[str], Path], engine: str
+) -> None:
+    files = [str(recording(name)) for name in SAID]
+    audio = [arg for file in files for arg in ("--audio", file)]
+    chosen = f"speech2text.engine={engine}"
+    done = turnlab("run", "--cluster", CLUSTER, *audio, "--json", "--set", chosen, "--budget", "60")
+    assert done.returncode == 0, done.stderr
+    for said, turn in zip(SAID.values(), turns(done), strict=True):
+        assert word_error_rate(said, turn["transcript"]) < 0.10
+
+
+@pytest.mark.parametrize("pace", ["fast", "realtime"])
+@pytest.mark.parametrize("mode", ["streamed", "chained"])
+def test_spans_are_contiguous_and_sum_to_the_latency(
+    turnlab: Turnlab, questions: list[Path], mode: str, pace: str
+) -> None:
+    audio = [arg for file in questions[:2] for arg in ("--audio", str(file))]
+    options = ("--mode", mode, "--pace", pace, "--budget", "60", "--json")
+    done = turnlab("run", "--cluster", CLUSTER, *audio, *options)
+    assert done.returncode == 0, done.stderr
+    for turn in turns(done):
+        assert set(turn) == KEYS
+        assert turn["mode"] == mode
+        spans = turn["spans"]
+        assert spans[0]["start_s"] == 0
+        assert all(a["end_s"] == b["start_s"] for a, b in zip(spans, spans[1:], strict=False))
+        total = sum(span["end_s"] - span["start_s"] for span in spans)
+        assert total == pytest.approx(turn["voice_to_voice_s"], abs=0.001)
+        assert {task["status"] for task in turn["tasks"]} == {"completed"}
+
+
+def test_both_modes_give_the_same_words(turnlab: Turnlab, questions: list[Path]) -> None:
+    said = []
+    for mode in ("streamed", "chained"):
+        options = ("--mode", mode, "--budget", "60", "--json")
+        done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), *options)
+        said += [(turn["transcript"], turn["reply"]) for turn in turns(done)]
+    assert said[0] == said[1]
+    assert all(said[0])
+
+
+def test_the_words_that_are_spoken_are_the_words_that_were_written(
+    turnlab: Turnlab, questions: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "reply.wav"
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[3]))
+    first = turns(turnlab(*asked, "--out", str(out), "--json", "--budget", "60"))[0]
+    assert soundfile.info(out).duration > 1
+    again = turns(
+        turnlab("run", "--cluster", CLUSTER, "--audio", str(out), "--json", "--budget", "60")
+    )
+    # Heard by the transcriber, whose own errors count too.
+    assert word_error_rate(first["reply"], again[0]["transcript"]) < 0.25
+
+
+def test_over_budget_exits_with_2_and_says_so(turnlab: Turnlab, questions: list[Path]) -> None:
+    done = turnlab(
+        "run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--budget", "0.000001"
+    )
+    assert done.returncode == 2
+    assert "Not acceptable" in done.stdout
+
+
+def test_a_later_turn_of_a_conversation_knows_the_earlier_one(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    asked = ("run", "--cluster", CLUSTER, *("--audio", str(questions[0])) * 2, "--json")
+    template = "quantization_llm.prompt_template={history} {text}"
+    done = turnlab(*asked, "--conversation", "--set", template, "--budget", "60")
+    first, second = turns(done)
+    assert first["transcript"] == second["transcript"]
+    assert first["reply"] != second["reply"]
+
+
+@pytest.fixture
+def long_recording(questions: list[Path], tmp_path: Path) -> Path:
+    pieces = []
+    for question in questions * 6:
+        samples, rate = soundfile.read(question, dtype="float32")
+        pieces += [samples, np.zeros(rate, dtype=np.float32)]
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.concatenate(pieces), rate)
+    assert soundfile.info(path).duration > 60
+    return path
+
+
+def test_a_recording_longer_than_a_minute(turnlab: Turnlab, long_recording: Path) -> None:
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(long_recording))
+    done = turnlab(*asked, "--json", "--budget", "60")
+    assert done.returncode == 0, done.stderr
+    heard = turns(done)[0]["transcript"].lower()
+    assert heard.count("capital of france") >= 5
+
+
+def test_ctrl_c_leaves_records_that_say_cancelled(
+    turnlab: Turnlab, home: Path, long_recording: Path
+) -> None:
+    command = ["-m", "turnlab", "run", "--cluster", CLUSTER, "--pace", "realtime"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--audio", str(long_recording)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TURNLAB_HOME": str(home)},
+    )
+    while not (rows := tracks(turnlab)):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert [row["status"] for row in tracks(turnlab)] == ["cancelled"]
+    shown = json.loads(turnlab("tracks", "show", rows[0]["track_id"], "--json").stdout)
+    assert {task["status"] for task in shown["tasks"]} <= {"cancelled", "completed"}
+
+
+def tracks(turnlab: Turnlab) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in turnlab("tracks", "list", "--json").stdout.splitlines()]
+
+
+def test_a_past_turn_can_be_looked_at(turnlab: Turnlab, questions: list[Path]) -> None:
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--json", "--budget", "60")
+    turn = turns(turnlab(*asked))[0]
+    shown = json.loads(turnlab("tracks", "show", turn["track_id"], "--json").stdout)
+    assert shown["voice_to_voice_s"] == turn["voice_to_voice_s"]
+    assert shown["last_voiced_s"] > 0
+    kinds = {content["kind"]: content["text"] for content in shown["contents"]}
+    assert set(kinds) == {"DataAudio", "DataText", "ResText", "ResSpeech"}
+    assert kinds["DataText"] == turn["transcript"]
+    assert kinds["ResText"] == turn["reply"]
+    for task in shown["tasks"]:
+        profile = task["result_json"]["latency_profile"]
+        assert {"ts_created", "ts_claimed", "ts_first_input", "ts_first_output", "ts_end"} <= set(
+            profile
+        )
+        assert any(key.startswith("model_") for key in profile)
+    page = turnlab("tracks", "show", turn["track_id"]).stdout
+    assert turn["transcript"] in page
