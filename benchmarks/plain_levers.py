@@ -89,8 +89,10 @@ class Levers(Script):
             end = self._first_end(said.reply)
             return end is not None
 
+        start_s = time.monotonic()
         self.models.write(said.transcript, take)
         began_s = time.monotonic()
+        said.writing_s = began_s - start_s
         said.sounds.append(self._speak_trimmed(said.reply[:end].strip()))
         left = self.settings["max_tokens"] - tokens
         if end is not None and left > 0:
@@ -112,8 +114,10 @@ class Levers(Script):
 
         speaking = threading.Thread(target=speak)
         speaking.start()
+        start_s = time.monotonic()
         try:
             self.models.write(said.transcript, take, so_far=said.reply, max_tokens=left)
+            said.writing_s += time.monotonic() - start_s
         finally:
             pieces.put(None)
             speaking.join()

@@ -50,6 +50,7 @@ class Said:
     sounds: list[Sound] = field(default_factory=list)
     pauses: int = 0
     paused_s: float = 0.0
+    writing_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """The answer to the request."""
@@ -63,6 +64,7 @@ class Said:
             "spoken": [sound.text for sound in self.sounds],
             "pauses": self.pauses,
             "paused_s": self.paused_s,
+            "writing_s": self.writing_s,
         }
 
 
@@ -174,8 +176,10 @@ class Script:
 
         speaking = threading.Thread(target=self._speak, args=(pieces, said))
         speaking.start()
+        start_s = time.monotonic()
         try:
             self.models.write(said.transcript, take)
+            said.writing_s = time.monotonic() - start_s
         finally:
             pieces.put(None)
             speaking.join()

@@ -1,6 +1,6 @@
 """Writes the pages of docs/reference that the code already tells; `--check` only compares.
 
-    python scripts/reference.py [--check]
+python scripts/reference.py [--check]
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def errors_page() -> str:
         if issubclass(found, errors.TurnlabError) and found.__module__ == errors.__name__
     ]
     head = (
-        "# Errors\n\nEvery failure has a stable `code` for programs and a message that says what to "
-        "do next.\n`turnlab` prints both and exits with 1; `--json` and the records carry them.\n"
+        "# Errors\n\nEvery failure has a stable `code` for programs and a message that says what "
+        "to do next.\n`turnlab` prints both and exits with 1; `--json` and the records carry them.\n"
     )
     return "\n".join([NOTE + head, "| code | default message |", "| --- | --- |", *rows, ""])
 

@@ -22,6 +22,8 @@ class Goal:
     at_least: bool = False
     sentences: int = 0
     """Only replies of at least so many sentences count (of the variant below)."""
+    key: str = "voice_to_voice_s"
+    """What is compared."""
 
 
 GOALS = (
@@ -32,6 +34,9 @@ GOALS = (
     Goal(above="turnlab_chained_off", below="turnlab_off", sentences=2),
     Goal(above="turnlab", below="plain_levers"),
     Goal(above="turnlab_realtime", below="plain_levers_realtime"),
+    Goal(above="turnlab", below="turnlab_off"),
+    Goal(above="turnlab", below="turnlab_off", key="reply_done_s"),
+    Goal(above="turnlab", below="turnlab_off", key="writing_s"),
     Goal(above="plain_levers", below="plain"),
     Goal(above="plain_levers_realtime", below="plain_realtime"),
 )
@@ -91,7 +96,6 @@ def _ratio_lines(ratios: list[dict[str, Any]]) -> Iterator[str]:
 
 def _figures(rows: list[Row]) -> dict[str, Any]:
     took = [row["voice_to_voice_s"] for row in rows]
-    writing = [each for row in rows if (each := _writing_s(row)) is not None]
     gaps = [gap for row in rows for gap in row["gaps_s"]]
     return {
         "n": len(rows),
@@ -102,17 +106,9 @@ def _figures(rows: list[Row]) -> dict[str, Any]:
         "gaps": len(gaps),
         "pauses": sum(row["pauses"] for row in rows),
         "paused_ms": 1e3 * sum(row["paused_s"] for row in rows),
-        "writing_ms": 1e3 * quantile(writing, 50),
+        "writing_ms": 1e3 * quantile([row["writing_s"] for row in rows], 50),
         "said_as_written": sum(_said_as_written(row) for row in rows),
     }
-
-
-def _writing_s(row: Row) -> float | None:
-    """How long the language model was at work on the reply, pauses left out."""
-    profile = row.get("profiles", {}).get("quantization_llm")
-    if profile is None:
-        return None
-    return float(profile.get("model_first_token", 0.0) + profile.get("model_decode", 0.0))
 
 
 def _said_as_written(row: Row) -> bool:
@@ -125,7 +121,7 @@ def _ratios(rows: list[Row], goals: tuple[Goal, ...]) -> Iterator[dict[str, Any]
         pairs = _pairs(rows, goal.above, goal.below)
         pairs = [pair for pair in pairs if _sentences(pair[1]["reply"]) >= goal.sentences]
         if pairs:
-            times = [[row["voice_to_voice_s"] for row in side] for side in zip(*pairs, strict=True)]
+            times = [[row[goal.key] for row in side] for side in zip(*pairs, strict=True)]
             yield _judged(goal, ratio(*times))
 
 
@@ -133,6 +129,8 @@ def _judged(goal: Goal, found: Ratio) -> dict[str, Any]:
     name = f"{goal.above} / {goal.below}"
     if goal.sentences:
         name += f", replies of {goal.sentences} sentences or more"
+    if goal.key != "voice_to_voice_s":
+        name += f", {goal.key}"
     verdict, asked = "", ""
     if goal.limit is not None:
         asked = f"{'>=' if goal.at_least else '<='} {goal.limit:g}"
@@ -174,7 +172,7 @@ def _turn(row: Row) -> tuple[int, str]:
 
 def _by_variant(rows: list[Row]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: (row["round"], row["utterance"])):
+    for row in rows:
         found.setdefault(row["variant"], []).append(row)
     return found
 

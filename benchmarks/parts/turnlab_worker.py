@@ -26,6 +26,9 @@ from turnlab.tracks import Mode
 from turnlab.turn import TurnResult
 from turnlab.work import Observer
 
+WRITING = ("first_token", "decode")
+"""What the language model's profile calls its work on the reply, pauses left out."""
+
 
 class CountingMachine(Machine):
     """Counts how often somebody had to wait for a more urgent Task, and how long."""
@@ -98,6 +101,7 @@ class Worker:
         heard_s, gaps = played(ear.heard)
         spans_s = sum(span.duration_s for span in result.spans)
         profiles = {t.name: (t.result_json or {})["latency_profile"] for t in result.tasks}
+        writing = profiles["quantization_llm"]
         return {
             "voice_to_voice_s": took_s,
             "reply_done_s": took_s + ear.heard[-1][0] - heard_s,
@@ -108,6 +112,7 @@ class Worker:
             "whole_speech_text": result.speech.text,
             "spans_error_s": abs(spans_s - took_s),
             "spans": result.track.spans,
+            "writing_s": sum(writing.get(f"model_{part}", 0.0) for part in WRITING),
             "profiles": profiles,
         }
 

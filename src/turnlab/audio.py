@@ -28,6 +28,10 @@ BLOCK_S = 10.0
 ARRIVAL_S = 0.05
 """Seconds of audio that arrive at once at the pace of speech."""
 
+RATES_HZ = (4_000, 384_000)
+MOST_CHANNELS = 32
+"""What a file may claim; others are damaged or made to do damage."""
+
 CACHED_S = 60.0
 """Recordings up to this length are decoded once, before the Track begins."""
 
@@ -176,7 +180,7 @@ def _opened(path: Path) -> Any:
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}.") from error
     try:
-        return soundfile.SoundFile(path)
+        file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
         if path.stat().st_size == 0:
             raise EmptyAudio(f"{path} is empty; record it again.") from error
@@ -184,6 +188,12 @@ def _opened(path: Path) -> Any:
             f"{path} is not audio that can be decoded ({error.error_string}); "
             "give WAV, FLAC, OGG or MP3."
         ) from error
+    if not (RATES_HZ[0] <= file.samplerate <= RATES_HZ[1] and file.channels <= MOST_CHANNELS):
+        file.close()
+        raise InvalidAudio(
+            f"{path} claims {file.samplerate} Hz and {file.channels} channels; export it again."
+        )
+    return file
 
 
 def _decode(path: Path) -> Iterator[Samples]:

@@ -26,7 +26,7 @@ class Origin:
     """The Component that emitted it; `user` for the input of the Track."""
     emitted_s: float
     cause: Origin | None = None
-    """The newest Chunk that the producer had read; None for what the user said."""
+    """The newest Chunk or end that the producer had read; None for what the user said."""
     asked_s: float = 0.0
     """When the producer began to wait for the cause."""
     read_s: float = 0.0

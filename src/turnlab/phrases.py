@@ -22,9 +22,31 @@ _EAGER_END = re.compile(r"(?<=[^\W\d_]{2})[.!?,;:]$")
 _CONNECTIVES = frozenset(
     {"and", "but", "or", "so", "because", "that", "which", "who", "when", "where", "while", "if"}
     | {"as", "with", "for", "from", "in", "on", "at", "by", "to", "about", "into", "through"}
-    | {"during"}
+    | {"during", "than", "until", "before", "after", "over", "under", "without", "between"}
 )
 """Words before which a phrase may end without punctuation and still sound natural."""
+
+_CLINGING = _CONNECTIVES | frozenset(
+    {
+        "of",
+        "a",
+        "an",
+        "the",
+        "this",
+        "these",
+        "those",
+        "my",
+        "your",
+        "his",
+        "her",
+        "its",
+        "our",
+        "their",
+    }
+    | {"is", "are", "was", "were", "be", "can", "could", "will", "would", "should", "may", "might"}
+    | {"not", "very", "no", "i", "you", "he", "she", "it", "we", "they", "some", "any", "it's"}
+)
+"""Words that a phrase may not end with, since they belong to what follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +55,9 @@ class Phrasing:
 
     first_words: int = 2
     """A clause of at least so many words may be the first phrase."""
-    first_limit: int = 5
-    """From so many words on the first phrase may end before a connective; 0: never."""
+    first_limit: int = 4
+    """From so many words on the first phrase may end before a connective; 0: never. From twice
+    as many on it may end after any word that does not cling to the next."""
     later_words: int = 4
     """Later phrases are whole sentences of at least so many words; shorter ones are joined."""
 
@@ -60,12 +83,13 @@ class _Cutter:
         for end in sorted(end for pattern in patterns for end in _ends(pattern, self.text)):
             if _words(self.text[:end]) >= self.phrasing.first_words:
                 return end
-        return self._before_connective() if self.phrasing.first_limit else None
+        return self._without_mark() if self.phrasing.first_limit else None
 
-    def _before_connective(self) -> int | None:
-        for word in re.finditer(r"\s(\w+)(?=\s)", self.text):
-            before = self.text[: word.start()]
-            if word[1].lower() in _CONNECTIVES and _words(before) >= self.phrasing.first_limit:
+    def _without_mark(self) -> int | None:
+        for word in re.finditer(r"\s+([\w'\u2019]+)(?=\W)", self.text):
+            before = self.text[: word.start()].split()
+            limit = self.phrasing.first_limit * (1 if word[1].lower() in _CONNECTIVES else 2)
+            if len(before) >= limit and before[-1].lower() not in _CLINGING:
                 return word.start()
         return None
 

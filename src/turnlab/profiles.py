@@ -120,7 +120,7 @@ class Activity:
     claimed_s: float
     ended_s: float | None = None
     newest: Origin | None = None
-    """The link that its last emission would have: what it had read by its end."""
+    """Where its end came from: what it had read by then."""
     intervals: list[Interval] = field(default_factory=list)
 
 

@@ -34,7 +34,7 @@ class Content:
     created_at: datetime
     text: str = ""
     sound: Iterable[Sound] | None = None
-    """The pieces of a sound in order, read once, lazily: an hour of them fits in no memory."""
+    """The pieces of a sound in order, read lazily: an hour of them fits in no memory."""
 
 
 class Recorder(Protocol):
@@ -102,7 +102,9 @@ def content_of(stream: Stream[Any], track_id: str, task_id: str | None) -> Conte
 
 
 def _text(stream: Stream[Any]) -> str:
-    texts = [chunk.text for chunk in stream if hasattr(chunk, "text")]
+    if "text" not in stream.kind.__dataclass_fields__:
+        return ""
+    texts = [chunk.text for chunk in stream]
     if stream.kind is Transcript:
         return texts[-1] if texts else ""
     return ("" if stream.kind is Reply else " ").join(texts)

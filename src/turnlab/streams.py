@@ -41,6 +41,8 @@ class Stream(Generic[C]):
         self.kind = kind
         self.producer = producer
         self.ended_s: float | None = None
+        self.end_origin: Origin | None = None
+        """Where the end came from; None unless it ended well."""
         self._clock = clock
         self._consumers = consumers
         self._lead = lead
@@ -82,9 +84,11 @@ class Stream(Generic[C]):
         self._append(chunk)
         self._wake()
 
-    def end(self) -> None:
-        """No more will follow."""
-        self._close(None)
+    def end(self, origin: Origin | None = None) -> None:
+        """No more will follow; `origin` is what the end came from, as for a Chunk."""
+        if not self.closed:
+            self.end_origin = origin or Origin(producer=self.producer, emitted_s=self._clock.now())
+            self._close(None)
 
     def fail(self, error: TurnlabError) -> None:
         """Readers get what there is, then `error`."""
@@ -156,7 +160,7 @@ class Stream(Generic[C]):
     def _close(self, error: TurnlabError | None) -> None:
         if not self.closed:
             self._error = error
-            self.ended_s = self._clock.now()
+            self.ended_s = self.end_origin.emitted_s if self.end_origin else self._clock.now()
             self._wake()
 
     def _wake(self) -> None:
@@ -186,7 +190,7 @@ class Stream(Generic[C]):
 
 
 class Reader(AsyncIterator[C]):
-    """Reads one stream from its beginning; knows when it asked for and got the last Chunk."""
+    """Reads one stream from its beginning; knows when it asked for and got the last."""
 
     def __init__(self, stream: Stream[C]) -> None:
         self._stream = stream
@@ -197,10 +201,10 @@ class Reader(AsyncIterator[C]):
     async def __anext__(self) -> C:
         self.asked_s = self._stream._clock.now()
         chunk = await self._stream._take(self._next)
+        self.read_s = self._stream._clock.now()
         if chunk is None:
             raise StopAsyncIteration
         self._next += 1
-        self.read_s = self._stream._clock.now()
         return chunk
 
 

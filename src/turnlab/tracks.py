@@ -34,10 +34,10 @@ def new_track_id(cluster_name: str) -> str:
 
 def parse_track_id(track_id: str) -> ParsedTrackId:
     """Split a track_id into its parts. Raises InvalidTrackId unless all of it is well formed."""
-    match = _TRACK_ID.fullmatch(track_id)
+    match = _TRACK_ID.fullmatch(track_id) if isinstance(track_id, str) else None
     if match is None:
         raise InvalidTrackId(
-            f"{track_id[:200]!r} is no track_id: it reads T-{{cluster_name}}-{{32 hex digits}}."
+            f"{str(track_id)[:200]!r} is no track_id: it is T-{{cluster_name}}-{{32 hex digits}}."
         )
     return ParsedTrackId(cluster_name=match[1], uid=match[2])
 

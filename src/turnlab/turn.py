@@ -198,10 +198,9 @@ class Turn:
                 f"{step.name} took longer than {_allowed_s(step):g} s; raise its timeout_s or "
                 "take a faster model."
             ) from error
-        output.end()
+        output.end(work.inputs.link(step.name, self.clock.now()))
         activity = self.activities[step.name]
-        activity.ended_s = output.ended_s
-        activity.newest = work.inputs.link(step.name, cast(float, output.ended_s))
+        activity.ended_s, activity.newest = output.ended_s, output.end_origin
         self._end(step, TaskStatus.COMPLETED)
 
     async def _limit(self, step: Step, sources: Sources, limit: asyncio.Timeout) -> None:

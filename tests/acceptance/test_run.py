@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_spans_are_contiguous_and_sum_to_the_latency(
         assert turn["mode"] == mode
         spans = turn["spans"]
         assert spans[0]["start_s"] == 0
-        assert all(a["end_s"] == b["start_s"] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a["end_s"] == b["start_s"] for a, b in pairwise(spans))
         total = sum(span["end_s"] - span["start_s"] for span in spans)
         assert total == pytest.approx(turn["voice_to_voice_s"], abs=0.001)
         assert {task["status"] for task in turn["tasks"]} == {"completed"}

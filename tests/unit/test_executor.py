@@ -29,7 +29,7 @@ async def together(rig: Rig, count: int) -> list:
             *(rig.runner.run(rig.plan, rig.turn(VOICE)) for _ in range(count))
         )
 
-    return await rig.clock.drive(all_of_them())
+    return await rig.drive(all_of_them())
 
 
 async def test_a_module_is_loaded_once_for_turns_side_by_side():
@@ -127,19 +127,9 @@ async def test_whatever_a_module_raises_becomes_module_failed(error):
     assert result.tasks[0].status == "failed"
 
 
-async def test_a_run_that_is_no_generator_is_an_error():
-    class Wrong(module()):
-        """Returns where it should yield."""
-
-        async def run(self, inputs, context):
-            return Transcript(text="a")
-
-    assert (await Rig(Wrong).run(VOICE)).error.code == "module_failed"
-
-
 async def test_closing_frees_each_module():
     closed = []
-    rig = Rig(module(close=closed.append))
+    rig = Rig(module(close=lambda self: closed.append(self)))
     await rig.executor.prepare(rig.plan)
     await rig.executor.close()
     assert len(closed) == 1

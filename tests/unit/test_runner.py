@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -283,7 +284,10 @@ async def test_the_limit_counts_from_the_end_of_the_input():
 async def test_a_timeout_stops_a_thread_that_polls():
     block = Block()
     rig = Rig(scripted("speech2text", [Audio], Transcript, block, timeout_s=1.0))
-    assert (await rig.run(VOICE)).error.code == "module_timeout"
+    run = asyncio.ensure_future(rig.runner.run(rig.plan, rig.turn(VOICE)))
+    await asyncio.to_thread(block.begun.wait, 5)
+    await rig.clock.advance(1.0)
+    assert (await run).error.code == "module_timeout"
     assert block.ended.is_set()
     assert rig.machine.working == 0
 
@@ -293,7 +297,7 @@ async def test_the_spans_are_contiguous_and_sum_to_the_measured_total(mode):
     result = await talking().run(VOICE, Pause(0.3), last_voiced_s=0.05, mode=mode)
     spans = result.spans
     assert spans[0].start_s == 0
-    assert all(a.end_s == b.start_s for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.end_s == b.start_s for a, b in pairwise(spans))
     total = sum(span.duration_s for span in spans)
     assert total == pytest.approx(result.track.voice_to_voice_s, abs=1e-6)
     assert total == pytest.approx(0.25 + 0.2 + (0.1 if mode is Mode.CHAINED else 0))
@@ -387,7 +391,7 @@ async def cancelled_turn(rig: Rig, mode: Mode, observer: CancelAt, rounds: int =
         await asyncio.sleep(0)
     if rounds:
         run.cancel()
-    driving = asyncio.ensure_future(rig.clock.drive(asyncio.wait([run])))
+    driving = asyncio.ensure_future(rig.drive(asyncio.wait([run])))
     await driving
     # Whatever the turn left behind has had no time but this one round to end in.
     await asyncio.sleep(0)
@@ -460,7 +464,7 @@ async def test_a_turn_that_is_cancelled_twice_is_still_recorded_as_cancelled():
 
 async def test_turns_side_by_side_do_not_mix():
     rig = talking()
-    results = await rig.clock.drive(
+    results = await rig.drive(
         _together([rig.runner.run(rig.plan, rig.turn(VOICE)) for _ in range(5)])
     )
     assert len({result.track.track_id for result in results}) == 5

@@ -102,7 +102,7 @@ def _recordings(out: Path) -> list[Recording]:
     """Real speech that a package ships, and questions that the local voice asks."""
     shipped = [packaged("moonshine_voice", "assets", name) for name in ("beckett.wav",)]
     detector = VoiceActivity()
-    paths = [*(path for path in shipped if path), *make_questions(out / "questions")]
+    paths = [*(path for path in shipped if path), *make_questions(out / "questions", 4)]
     return [open_recording(path, detector) for path in paths]
 
 

@@ -90,7 +90,8 @@ class ClusterManager:
         component = self._next_task(cluster, current_component)
         if component is None:
             return None
-        task = create_task(track_id, component, {**next_component_params, **component.params}, name)
+        parameters = {**next_component_params, **component.params}
+        task = create_task(track_id, component, parameters, name or component.task_name)
         self._on_task(task)
         return task.id
 

@@ -41,6 +41,11 @@ class EmbeddedExecutor:
         """The clock that all moments are on."""
         return self.machine.clock
 
+    @property
+    def loading(self) -> bool:
+        """Whether a Module is being loaded."""
+        return not all(loading.done() for loading in self._hosts.values())
+
     async def prepare(self, plan: Plan) -> None:
         """Load and warm what `plan` needs, so that its first turn is as fast as later ones.
 

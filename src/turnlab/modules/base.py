@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,10 +57,14 @@ class Inputs:
         """The Chunks of `kind` as they come; none if nothing produces them."""
         if kind not in self._streams:
             return
-        reader = cast(Stream[C], self._streams[kind]).read()
+        stream = cast(Stream[C], self._streams[kind])
+        reader = stream.read()
         async for chunk in reader:
-            self._note(chunk, reader)
+            if self.first_read_s is None:
+                self.first_read_s = reader.read_s
+            self._note(chunk.origin, reader)
             yield chunk
+        self._note(stream.end_origin, reader)
 
     async def latest(self, kind: type[C]) -> AsyncIterator[C]:
         """The same for kinds that revise: what is outdated when it is read is passed over."""
@@ -81,7 +86,7 @@ class Inputs:
         return await whole(self.stream(kind), kind)
 
     def link(self, producer: str, emitted_s: float) -> Origin:
-        """The origin of a Chunk that leaves now: caused by the newest one that was read."""
+        """The origin of a Chunk that leaves now: caused by the newest that was read."""
         asked_s, read_s = self._receipt
         return Origin(
             producer=producer,
@@ -91,12 +96,9 @@ class Inputs:
             read_s=read_s,
         )
 
-    def _note(self, chunk: Chunk, reader: Reader[Any]) -> None:
-        """Of all that was read, the Chunk that left last is what the Task had to wait for."""
-        if self.first_read_s is None:
-            self.first_read_s = reader.read_s
-        origin = chunk.origin
-        if origin and (self.newest is None or origin.emitted_s >= self.newest.emitted_s):
+    def _note(self, origin: Origin | None, reader: Reader[Any]) -> None:
+        """Of all that was read, what left last (a Chunk or an end) is what the Task waited for."""
+        if origin and (self.newest is None or origin.emitted_s > self.newest.emitted_s):
             self.newest = origin
             self._receipt = (reader.asked_s, reader.read_s)
 
@@ -238,6 +240,8 @@ def _check_declaration(cls: type[Module]) -> None:
             )
     if not _is_kind(cls.produces):
         raise InvalidModule(f"produces of {cls.__name__} must be one Chunk class, such as Speech.")
+    if inspect.iscoroutinefunction(cls.run):
+        raise InvalidModule(f"run of {cls.__name__} never yields; yield what it makes.")
     if not (isinstance(cls.Params, type) and issubclass(cls.Params, BaseModel)):
         raise InvalidModule(f"Params of {cls.__name__} must be a pydantic model.")
 

@@ -54,7 +54,7 @@ class Text2Speech(Module):
             2, ge=1, le=1000, description="Least words of a first clause; it is spoken at once."
         )
         first_limit: int = Field(
-            5, ge=0, le=1000, description="Words from which it may end before a connective; 0: no."
+            4, ge=0, le=1000, description="Words from which it may end without a mark; 0: never."
         )
         trim: bool = Field(
             True, description="Cut the silence that leads each phrase, and a pause inside a clause."

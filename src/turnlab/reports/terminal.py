@@ -192,15 +192,18 @@ def mode_cells(group: Sequence[TurnReport]) -> list[Line]:
 
 
 def turns_table(turns: Sequence[TurnReport]) -> RenderableType:
-    """A line per turn: name, mode, how it ended, and what was replied."""
+    """A line per utterance: how each mode ended on it, and what was replied first."""
+    grouped = groups(turns)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True)
     table.add_column("turn", no_wrap=True)
-    table.add_column("mode", no_wrap=True)
-    table.add_column("voice to voice", justify="right", max_width=24)
+    for name in grouped:
+        table.add_column(name.replace(", ", "\n"), justify="right", max_width=24)
     table.add_column("reply", ratio=1)
-    for turn in turns:
-        reply = Line(shortened(turn.reply, 120))
-        table.add_row(Line(turn.name, cells=20), Line(turn.mode), Line(ending(turn)), reply)
+    for name in dict.fromkeys(turn.name for turn in turns):
+        ended = [[t for t in group if t.name == name] for group in grouped.values()]
+        cells = [Line("\n".join(ending(turn) for turn in found)) for found in ended]
+        first = next(turn for found in ended for turn in found)
+        table.add_row(Line(name, cells=24), *cells, Line(shortened(first.reply, 120)))
     return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -50,17 +50,24 @@ class FakeClock:
         self._now_s = until_s
         await settle()
 
-    async def drive(self, awaitable: Coroutine[Any, Any, T]) -> T:
-        """The result of `awaitable`; time jumps to the next moment when nothing else can go on."""
+    async def drive(
+        self, awaitable: Coroutine[Any, Any, T], busy: Callable[[], bool] = lambda: False
+    ) -> T:
+        """The result of `awaitable`; time jumps to the next moment when nothing else can go on.
+
+        It stands still while `busy` says that threads are at work.
+        """
         task = asyncio.ensure_future(awaitable)
         try:
             while not task.done():
                 await settle()
-                moment_s = self._next()
-                if not task.done() and moment_s is not None:
-                    await self._go_to(moment_s)
-                elif not task.done():
+                moment_s = None if busy() else self._next()
+                if task.done():
+                    break
+                if moment_s is None:
                     await asyncio.wait([task], timeout=_THREAD_S)
+                else:
+                    await self._go_to(moment_s)
         finally:
             task.cancel()
         return await task

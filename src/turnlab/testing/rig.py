@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
 
 from turnlab.chunks import Audio, Chunk, Image
 from turnlab.clock import Clock
@@ -20,6 +20,8 @@ from turnlab.testing.scripted import Action, ScriptedTurn
 from turnlab.tracks import Mode
 from turnlab.turn import TurnResult
 from turnlab.work import Observer
+
+T = TypeVar("T")
 
 
 def cluster_of(
@@ -75,4 +77,13 @@ class Rig:
             observer=observer,
             history=history,
         )
-        return await (self.clock.drive(run) if isinstance(self.clock, FakeClock) else run)
+        return await self.drive(run)
+
+    async def drive(self, awaitable: Coroutine[Any, Any, T]) -> T:
+        """The result of `awaitable`; on a FakeClock time passes while no thread is at work."""
+        if isinstance(self.clock, FakeClock):
+            return await self.clock.drive(awaitable, self._busy)
+        return await awaitable
+
+    def _busy(self) -> bool:
+        return self.executor.loading or self.machine.working > 0
