@@ -65,7 +65,7 @@ def chosen(asked: argparse.Namespace) -> list[Variant]:
 
 
 def goals(variants: list[Variant], levers: bool) -> tuple[Goal, ...]:
-    """The ratios of the issue, or of each pulled-back lever to Turnlab as it is."""
+    """The ratios that are promised, or of each pulled-back lever to Turnlab as it is."""
     if not levers:
         return GOALS
     names = [variant.name for variant in variants]

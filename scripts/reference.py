@@ -44,7 +44,8 @@ def errors_page() -> str:
     ]
     head = (
         "# Errors\n\nEvery failure has a stable `code` for programs and a message that says what "
-        "to do next.\n`turnlab` prints both and exits with 1; `--json` and the records carry them.\n"
+        "to do next.\n`turnlab` prints both and exits with 1; `--json` and the records carry "
+        "them.\n"
     )
     return "\n".join([NOTE + head, "| code | default message |", "| --- | --- |", *rows, ""])
 

@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.plain_script import played
 from benchmarks.parts.variants import local_plan
-from benchmarks.plain_script import played
 from turnlab.audio import Pace, RecordedTurn, Recording, open_recording
 from turnlab.chunks import Chunk, Samples, Speech
 from turnlab.executors.embedded import EmbeddedExecutor
@@ -69,7 +69,7 @@ class Worker:
         self.mode = Mode(settings["mode"])
         self.machine = CountingMachine(yielding=settings["yielding"])
         if not settings["share_cores"]:
-            os.environ.pop("OMP_WAIT_POLICY", None)  # llama.cpp is loaded later
+            os.environ.pop("GOMP_SPINCOUNT", None)  # llama.cpp is loaded later
         self.executor = EmbeddedExecutor(self.machine)
         self.journal = open_records()
         self.runner = Runner(self.executor, self.journal, host_facts())

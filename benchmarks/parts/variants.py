@@ -14,17 +14,17 @@ from turnlab.tracks import Mode
 
 CLUSTER = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"
 
-PLAIN = "benchmarks.plain_script"
-LEVERS = "benchmarks.plain_levers"
+PLAIN = "benchmarks.parts.plain_script"
+LEVERS = "benchmarks.parts.plain_levers"
 TURNLAB = "benchmarks.parts.turnlab_worker"
 
-NAIVE_THREADS = {"OMP_WAIT_POLICY": None, "MOONSHINE_ORT_SINGLE_THREAD": "0"}
-SHARED_THREADS = {"OMP_WAIT_POLICY": "passive", "MOONSHINE_ORT_SINGLE_THREAD": "1"}
+NAIVE_THREADS = {"GOMP_SPINCOUNT": None, "MOONSHINE_ORT_SINGLE_THREAD": "0"}
+SHARED_THREADS = {"GOMP_SPINCOUNT": "200", "MOONSHINE_ORT_SINGLE_THREAD": "1"}
 OWN_THREADS: dict[str, str | None] = dict.fromkeys(NAIVE_THREADS)
 
 OFF: dict[str, dict[str, Any]] = {
-    "speech2text": {"during_speech": False},
-    "quantization_llm": {"prefill": False},
+    "speech2text": {"during_speech": False, "whole_s": 0},
+    "quantization_llm": {"prefill": False, "low_priority": False},
     "text2speech": {"first_limit": 0, "trim": False},
 }
 """The levers that are parameters, all pulled back."""
@@ -57,7 +57,7 @@ class Variant:
 
 
 def compared() -> list[Variant]:
-    """The plain scripts and Turnlab, as issue 2 compares them."""
+    """The plain scripts and Turnlab, with and without its levers."""
     naive: dict[str, str | None] = dict(NAIVE_THREADS)
     shared: dict[str, str | None] = dict(SHARED_THREADS)
     plain = Variant(name="plain", program=PLAIN, environment=naive)
@@ -101,7 +101,15 @@ def plain_settings() -> dict[str, Any]:
     model, voice, ears = (
         steps[name] for name in ("quantization_llm", "text2speech", "speech2text")
     )
-    names = ("context_tokens", "max_tokens", "temperature", "repeat_penalty", "seed", "stop")
+    names = (
+        "context_tokens",
+        "batch_tokens",
+        "max_tokens",
+        "temperature",
+        "repeat_penalty",
+        "seed",
+        "stop",
+    )
     return {
         "messages": _messages(model, "", ())[:-1],
         **{name: getattr(model, name) for name in names},

@@ -58,6 +58,13 @@ class QuantizationLLM(Module):
             2048, ge=256, le=1_048_576, description="Length of the context, in tokens."
         )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
+        batch_tokens: int = loaded(
+            16,
+            ge=1,
+            le=4096,
+            description="Tokens of the prompt taken at once; a cancel waits for so many.",
+        )
+        low_priority: bool = loaded(True, description="Let other stages' threads go first.")
         system_prompt: str = Field(SYSTEM_PROMPT, description="How the model should behave.")
         examples: list[Exchange] = Field(
             EXAMPLES, max_length=32, description="Exchanges that show what replies are like."
@@ -89,11 +96,12 @@ class QuantizationLLM(Module):
         settings.n_parallel = 1
         settings.n_gpu_layers = 0
         # A batch of the prompt cannot be interrupted: small ones keep a cancel below 100 ms.
-        settings.n_batch = settings.n_ubatch = 16
+        settings.n_batch = settings.n_ubatch = self.params.batch_tokens
         settings.cpuparams.n_threads = self.params.threads or os.cpu_count() or 2
         settings.cpuparams_batch.n_threads = settings.cpuparams.n_threads
-        # Below the other stages: it writes as fast, and they wait less while it does.
-        settings.cpuparams.priority = settings.cpuparams_batch.priority = -1
+        if self.params.low_priority:
+            # It writes as fast, and the other stages wait less while it does.
+            settings.cpuparams.priority = settings.cpuparams_batch.priority = -1
         settings.verbosity = -1
         # The library listens on loopback whether wanted or not: nobody is given the key.
         settings.api_keys = [secrets.token_urlsafe(32)]

@@ -66,6 +66,9 @@ class Speech2Text(Module):
             None, description="Folder of the model; None for the one that a package carries."
         )
         language: str = loaded("en", description="Of the speech (ISO 639-1); Whisper only.")
+        whole_s: float = loaded(
+            WHOLE_S, ge=0, le=30, description="Seconds of speech that Moonshine takes as one piece."
+        )
         update_interval_s: float = Field(
             0.25, ge=0.1, le=10, description="Seconds of new speech between two Transcripts."
         )
@@ -84,7 +87,11 @@ class Speech2Text(Module):
     def load(self) -> None:
         path = _engine_path(self.params)
         whisper = self.params.engine == "faster_whisper"
-        self._engine: Any = _Whisper(path, self.params.language) if whisper else _Moonshine(path)
+        self._engine: Any = (
+            _Whisper(path, self.params.language)
+            if whisper
+            else _Moonshine(path, self.params.whole_s)
+        )
 
     def warm(self, params: BaseModel) -> None:
         ears = self._engine.listen()
@@ -158,13 +165,14 @@ def _engine_path(params: Any) -> Path:
 class _Moonshine:
     """Moonshine tiny through its C library: short speech as one piece, longer speech split."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, whole_s: float) -> None:
         # One thread is as fast on speech this short, and leaves the other cores to others.
         os.environ.setdefault("MOONSHINE_ORT_SINGLE_THREAD", "1")
         self._path = path
+        self.whole_s = whole_s
         self._loading = threading.Lock()
         self._splitting: Any = None
-        self.whole = self._load({"vad_threshold": "0"})
+        self.first = self._load({"vad_threshold": "0"}) if whole_s else self.splitting
 
     @property
     def splitting(self) -> Any:
@@ -177,7 +185,7 @@ class _Moonshine:
         return _MoonshineEars(self)
 
     def close(self) -> None:
-        for transcriber in filter(None, (self.whole, self._splitting)):
+        for transcriber in {self.first, self.splitting} if self._splitting else {self.first}:
             transcriber.close()
 
     def _load(self, options: dict[str, str]) -> Any:
@@ -193,13 +201,14 @@ class _MoonshineEars:
         self._engine = engine
         self._kept: list[Samples] = []
         self._heard = 0
-        self._start(engine.whole)
+        self._splits = not engine.whole_s
+        self._start(engine.first)
 
     def hear(self, samples: Samples) -> None:
         self._heard += len(samples)
-        if self._transcriber is self._engine.whole:
+        if not self._splits:
             self._kept.append(samples)
-            if self._heard > WHOLE_S * RATE:
+            if self._heard > self._engine.whole_s * RATE:
                 self._go_on_splitting()
                 return
         self._add(samples)
@@ -220,6 +229,7 @@ class _MoonshineEars:
         self._stream.start()
 
     def _go_on_splitting(self) -> None:
+        self._splits = True
         self._stream.close()
         self._start(self._engine.splitting)
         kept, self._kept = self._kept, []

