@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from turnlab.clock import Clock, MonotonicClock
@@ -22,6 +23,9 @@ BACKGROUND = 0
 
 GRACE_S = 5.0
 """How long a cancelled Task waits for a thread that was told to stop."""
+
+HANDOVER_S = 0.03
+"""How long an urgent call waits for those that can pause to leave the cores before it begins."""
 
 _END = object()
 
@@ -44,7 +48,7 @@ class _Call:
 
     stop: threading.Event
     urgency: int
-    job: Future[Any]
+    pausable: bool = False
 
 
 class Machine:
@@ -53,18 +57,21 @@ class Machine:
     A Task that is inside a blocking call counts as working, at the urgency that it had when
     it began. A Task that can pause asks `must_pause` between its Chunks, stops while the
     answer is yes, and awaits `turn`; it never makes way for itself (`own` is its `stop`).
-    With `yielding=False` nobody ever pauses.
+    The urgent call begins when those that can pause have left, or after `HANDOVER_S`. With
+    `yielding=False` nobody ever pauses, and threads are as their libraries set them.
     """
 
     def __init__(
         self, *, clock: Clock | None = None, threads: int = 32, yielding: bool = True
     ) -> None:
-        share_cores()
+        if yielding:
+            share_cores()
         self.clock = clock or MonotonicClock()
         self._yielding = yielding
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turnlab")
         # Replaced, never changed, so that any thread may look at it.
         self._calls: tuple[_Call, ...] = ()
+        self._jobs: dict[_Call, Future[Any]] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -81,9 +88,7 @@ class Machine:
     async def turn(self, urgency: int, own: threading.Event | None = None) -> None:
         """Wait until nobody more urgent is at work."""
         while self.must_pause(urgency, own):
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
-            await future
+            await self._change()
 
     async def call(
         self,
@@ -98,15 +103,36 @@ class Machine:
 
         The time until the thread begins is noted as `queue`, the rest is the caller's to name.
         """
+        return await self._call(latency, _Call(stop, urgency), partial(function, *args, **kwargs))
+
+    async def _call(self, latency: LatencyProfile, call: _Call, function: Callable[[], T]) -> T:
         asked_s = self.clock.now()
 
         def work() -> T:
             latency.add(SpanKind.QUEUE, "thread", asked_s, self.clock.now())
-            return function(*args, **kwargs)
+            return function()
 
-        job = self._threads.submit(work)
-        with self._at_work(_Call(stop, urgency, job)):
-            return await _joined(job, stop)
+        with self._at_work(call):
+            await self._handover(call)
+            job = self._jobs[call] = self._threads.submit(work)
+            return await _joined(job, call.stop)
+
+    async def _handover(self, call: _Call) -> None:
+        """Wait a moment for less urgent calls that can pause to do so."""
+        until_s = self.clock.now() + HANDOVER_S
+        while self._yielding and any(
+            other.pausable and other.urgency < call.urgency for other in self._calls
+        ):
+            left_s = until_s - self.clock.now()
+            if left_s <= 0:
+                return
+            await asyncio.wait([self._change()], timeout=left_s)
+
+    def _change(self) -> asyncio.Future[None]:
+        """Done when a call has left."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        return future
 
     async def stream(
         self,
@@ -114,10 +140,13 @@ class Machine:
         stop: threading.Event,
         urgency: int,
         function: Callable[[Callable[[T], None]], object],
+        *,
+        pausable: bool = False,
     ) -> AsyncIterator[T]:
         """What `function(emit)` emits from its thread, as it comes; ends when it returns.
 
-        Leaving the iteration early sets `stop`, which `function` must poll, and waits for it.
+        `pausable` says that `function` asks `must_pause` and returns where it must. Leaving
+        the iteration early sets `stop`, which `function` must poll, and waits for it.
         """
         loop = asyncio.get_running_loop()
         items: asyncio.Queue[Any] = asyncio.Queue()
@@ -125,7 +154,8 @@ class Machine:
         def emit(item: Any) -> None:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
-        call = asyncio.ensure_future(self.call(latency, stop, urgency, function, emit))
+        at_work = _Call(stop, urgency, pausable)
+        call = asyncio.ensure_future(self._call(latency, at_work, partial(function, emit)))
         call.add_done_callback(lambda _: items.put_nowait(_END))
         try:
             while (item := await items.get()) is not _END:
@@ -139,7 +169,7 @@ class Machine:
     async def stopped(self, stop: threading.Event) -> None:
         """Tell the calls of one Task to stop and wait until they have, at most `GRACE_S`."""
         stop.set()
-        jobs = [asyncio.wrap_future(call.job) for call in self._calls if call.stop is stop]
+        jobs = [asyncio.wrap_future(job) for call, job in self._jobs.items() if call.stop is stop]
         if jobs:
             await asyncio.wait(jobs, timeout=GRACE_S)
 
@@ -154,6 +184,7 @@ class Machine:
             yield
         finally:
             self._calls = tuple(each for each in self._calls if each is not call)
+            self._jobs.pop(call, None)
             self._wake()
 
     def _wake(self) -> None:

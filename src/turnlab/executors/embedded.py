@@ -87,6 +87,7 @@ class EmbeddedExecutor:
             latency=work.latency,
             machine=self.machine,
             urgency=work.urgency,
+            can_pause=work.step.module.can_pause,
             history=work.history,
             result=work.result,
         )

@@ -114,6 +114,8 @@ class Context:
     latency: LatencyProfile
     machine: Machine
     urgency: Callable[[], int]
+    can_pause: bool = False
+    """Whether the Module said so."""
     history: tuple[Exchange, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the Task is cancelled; a blocking call polls it and returns soon."""
@@ -149,7 +151,9 @@ class Context:
         self, function: Callable[[Callable[[T], None]], object]
     ) -> AsyncIterator[T]:
         """What `function(emit)` emits from a thread, as it comes."""
-        return self.machine.stream(self.latency, self.stop, self.urgency(), function)
+        return self.machine.stream(
+            self.latency, self.stop, self.urgency(), function, pausable=self.can_pause
+        )
 
 
 class NoParams(BaseModel):

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from turnlab.chunks import Caption, Chunk, Emotion, Passages, Reply, Transcript
 from turnlab.errors import EmptyReply, MissingModel, ModuleFailed
+from turnlab.machine import HANDOVER_S
 from turnlab.modules.base import TEMPLATE_FIELDS, Context, Exchange, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
 from turnlab.profiles import SpanKind
@@ -31,6 +32,9 @@ EXAMPLES = [
 ]
 """With two short answers before its eyes a small model answers shortly: 12 words instead of 16
 to 42 (medians of twenty questions), the first clause after 6."""
+
+FIRST_PIECES = 32
+NOTICE_S = 0.001
 
 Message = dict[str, str]
 
@@ -157,12 +161,20 @@ class QuantizationLLM(Module):
             if piece := draft.add(chunk):
                 if draft.pieces == 1:
                     note("first_token")
+                draft.paced(context.machine.clock.now())
                 emit(piece)
+                if draft.pieces <= FIRST_PIECES:
+                    # Whoever speaks the first clause asks for the cores within this time; to
+                    # notice it only with the next word would cost that word.
+                    context.stop.wait(NOTICE_S)
             draft.interrupted = context.stop.is_set() or (draft.pieces > 0 and context.must_pause)
             return draft.interrupted
 
         messages = draft.messages + draft.so_far()
         self._complete(messages, params, params.max_tokens - draft.tokens, take)
+        if draft.interrupted:
+            # llama.cpp goes on with the word under way: the cores are free only after it.
+            context.stop.wait(draft.rest_of_word_s(context.machine.clock.now()))
         note("decode")
         if not draft.interrupted:
             draft.finish_reason = draft.finish_reason or "stop"
@@ -210,6 +222,8 @@ class _Draft:
     tokens: int = 0
     finish_reason: str = ""
     interrupted: bool = False
+    last_piece_s: float = 0.0
+    word_s: float = 0.0
 
     @property
     def finished(self) -> bool:
@@ -226,6 +240,17 @@ class _Draft:
                 self.tokens += 1
                 return str(piece)
         return ""
+
+    def paced(self, now_s: float) -> None:
+        """Note when a piece came, and the least time that one took."""
+        if self.pieces > 1:
+            took_s = now_s - self.last_piece_s
+            self.word_s = min(self.word_s or took_s, took_s)
+        self.last_piece_s = now_s
+
+    def rest_of_word_s(self, now_s: float) -> float:
+        """How long the piece after the last one still takes."""
+        return min(max(0.0, self.last_piece_s + self.word_s - now_s), HANDOVER_S)
 
     def so_far(self) -> list[Message]:
         """The unfinished reply as the message that the model goes on with."""
