@@ -23,7 +23,7 @@ SHARED_THREADS = {"GOMP_SPINCOUNT": "200", "MOONSHINE_ORT_SINGLE_THREAD": "1"}
 OWN_THREADS: dict[str, str | None] = dict.fromkeys(NAIVE_THREADS)
 
 OFF: dict[str, dict[str, Any]] = {
-    "speech2text": {"during_speech": False, "whole_s": 0},
+    "speech2text": {"during_speech": False, "whole_s": 0, "pad_s": 0},
     "quantization_llm": {"prefill": False, "low_priority": False},
     "text2speech": {"first_limit": 0, "trim": False},
 }

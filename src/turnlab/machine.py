@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -67,7 +67,7 @@ class Machine:
         if yielding:
             share_cores()
         self.clock = clock or MonotonicClock()
-        self._yielding = yielding
+        self.yielding = yielding
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turnlab")
         # Replaced, never changed, so that any thread may look at it.
         self._calls: tuple[_Call, ...] = ()
@@ -81,7 +81,7 @@ class Machine:
 
     def must_pause(self, urgency: int, own: threading.Event | None = None) -> bool:
         """Whether somebody more urgent is at work; callable from any thread."""
-        return self._yielding and any(
+        return self.yielding and any(
             call.urgency > urgency and call.stop is not own for call in self._calls
         )
 
@@ -119,14 +119,12 @@ class Machine:
 
     async def _handover(self, call: _Call) -> None:
         """Wait a moment for less urgent calls that can pause to do so."""
-        until_s = self.clock.now() + HANDOVER_S
-        while self._yielding and any(
-            other.pausable and other.urgency < call.urgency for other in self._calls
-        ):
-            left_s = until_s - self.clock.now()
-            if left_s <= 0:
-                return
-            await asyncio.wait([self._change()], timeout=left_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_S):
+                while self.yielding and any(
+                    other.pausable and other.urgency < call.urgency for other in self._calls
+                ):
+                    await self._change()
 
     def _change(self) -> asyncio.Future[None]:
         """Done when a call has left."""

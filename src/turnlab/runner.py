@@ -35,6 +35,7 @@ class Runner:
     ) -> TurnResult:
         """One turn of `source` through `plan`, to its end.
 
+        Its records are durable before it returns; raises RecordingFailed if they cannot be.
         A failed Component fails the Track and comes back as `error`. Cancelling this call
         cancels the Track: its Tasks stop, and their records say so. Raises
         ClusterNotRunnable if `source` lacks a kind that the Cluster needs.
@@ -53,4 +54,6 @@ class Runner:
             observer=observer or Observer(),
             host=self._host,
         )
-        return await turn.run()
+        result = await turn.run()
+        await self._recorder.flush()
+        return result

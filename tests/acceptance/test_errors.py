@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,16 +128,35 @@ def test_check_names_file_component_and_remedy(turnlab: Turnlab, tmp_path: Path)
         assert part in done.stderr
 
 
-def test_disk_full_while_recording_is_an_error_and_not_a_completed_turn(
+def test_no_place_for_records_is_an_error_before_the_turn(
     turnlab: Turnlab, questions: list[Path]
 ) -> None:
-    done = turnlab(
-        "run",
-        "--cluster",
-        CLUSTER,
-        *("--audio", str(questions[0]), "--budget", "60"),
-        TURNLAB_HOME="/dev/full/home",
-    )
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[0]))
+    done = turnlab(*asked, TURNLAB_HOME="/dev/full/home")
     assert done.returncode == 1
     assert "recording_failed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_an_error_and_no_completed_turn(
+    turnlab: Turnlab, home: Path, questions: list[Path]
+) -> None:
+    assert turnlab("tracks", "list").returncode == 0  # makes the database
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "turnlab", "run", "--json"),
+            *("--cluster", CLUSTER, "--audio", str(questions[0])),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "TURNLAB_HOME": str(home)},
+        # No file may grow beyond 20 kB: neither the database nor a sound.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 1
+    assert "recording_failed" in done.stderr
+    assert "completed" not in done.stdout
+    assert "Traceback" not in done.stderr
+    assert turnlab("tracks", "list").returncode == 0

@@ -117,6 +117,45 @@ async def test_a_task_never_makes_way_for_itself(machine):
     await job.end()
 
 
+def pausable(machine: Machine, block: Block, stop: threading.Event) -> asyncio.Future[list[object]]:
+    """A Task that can pause, at work until `stop`."""
+
+    async def run() -> list[object]:
+        stream = machine.stream(
+            latency(machine), threading.Event(), 1, lambda emit: block.until(stop), pausable=True
+        )
+        return [item async for item in stream]
+
+    return asyncio.ensure_future(run())
+
+
+async def test_an_urgent_call_begins_when_those_that_can_pause_have_left(machine):
+    block, stop = Block(), threading.Event()
+    writing = pausable(machine, block, stop)
+    assert await asyncio.to_thread(block.begun.wait, 5)
+    begun: list[str] = []
+    urgent = asyncio.ensure_future(
+        machine.call(latency(machine), threading.Event(), 2, begun.append, "urgent")
+    )
+    await settle()
+    assert machine.must_pause(1)
+    assert not begun
+    stop.set()
+    await writing
+    await urgent
+    assert begun
+
+
+async def test_an_urgent_call_does_not_wait_for_long(machine):
+    block, stop = Block(), threading.Event()
+    writing = pausable(machine, block, stop)
+    assert await asyncio.to_thread(block.begun.wait, 5)
+    await machine.call(latency(machine), threading.Event(), 2, lambda: None)
+    assert not writing.done()
+    stop.set()
+    await writing
+
+
 async def test_nobody_pauses_where_nobody_yields():
     machine = Machine(clock=FakeClock(), yielding=False)
     job = await working(machine, 9)

@@ -127,6 +127,15 @@ class Context:
         """Whether a more urgent Task wants the cores; for Modules that can pause."""
         return self.machine.must_pause(self.urgency(), self.stop)
 
+    def must_pause_within(self, seconds: float) -> bool:
+        """`must_pause`, after waiting so long for a more urgent Task to want the cores.
+
+        Whoever is urgent because of the Chunk that has just left says so within a millisecond.
+        """
+        if self.machine.yielding and not self.must_pause:
+            self.stop.wait(seconds)
+        return self.must_pause
+
     async def turn(self) -> None:
         """Wait until no more urgent Task wants the cores."""
         await self.machine.turn(self.urgency(), self.stop)

@@ -34,7 +34,10 @@ EXAMPLES = [
 to 42 (medians of twenty questions), the first clause after 6."""
 
 FIRST_PIECES = 32
+"""Among so many pieces of a reply the end of the first clause is to be expected."""
+
 NOTICE_S = 0.001
+"""How long to wait after such a piece for the voice to want the cores."""
 
 Message = dict[str, str]
 
@@ -163,11 +166,10 @@ class QuantizationLLM(Module):
                     note("first_token")
                 draft.paced(context.machine.clock.now())
                 emit(piece)
-                if draft.pieces <= FIRST_PIECES:
-                    # Whoever speaks the first clause asks for the cores within this time; to
-                    # notice it only with the next word would cost that word.
-                    context.stop.wait(NOTICE_S)
-            draft.interrupted = context.stop.is_set() or (draft.pieces > 0 and context.must_pause)
+            # To notice it only with the next word would cost that word.
+            patience_s = NOTICE_S if piece and draft.pieces <= FIRST_PIECES else 0.0
+            must_pause = draft.pieces > 0 and context.must_pause_within(patience_s)
+            draft.interrupted = context.stop.is_set() or must_pause
             return draft.interrupted
 
         messages = draft.messages + draft.so_far()
@@ -176,7 +178,9 @@ class QuantizationLLM(Module):
             # llama.cpp goes on with the word under way: the cores are free only after it.
             context.stop.wait(draft.rest_of_word_s(context.machine.clock.now()))
         note("decode")
-        if not draft.interrupted:
+        if draft.tokens >= params.max_tokens:
+            draft.finish_reason = draft.finish_reason or "length"
+        elif not draft.interrupted:
             draft.finish_reason = draft.finish_reason or "stop"
 
     def _complete(
