@@ -17,7 +17,7 @@ def test_a_given_path_wins(tmp_path: Path) -> None:
 
 
 def test_a_given_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingModel, match="absent.gguf"):
+    with pytest.raises(MissingModel, match=r"absent\.gguf"):
         model_path(str(tmp_path / "absent.gguf"), "turnlab", ("py.typed",), "turnlab")
 
 

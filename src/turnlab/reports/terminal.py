@@ -18,7 +18,6 @@ from rich.text import Text
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports.kinds import LOOKS
 from turnlab.reports.numbers import (
-    first_speech_s,
     groups,
     latencies_s,
     summary,
@@ -170,7 +169,7 @@ def modes_table(turns: Sequence[TurnReport]) -> RenderableType:
     """Latency of several turns, a row per mode; turns that do not count are only counted."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("mode", no_wrap=True)
-    for name in ("turns", "median", "p95", "worst", "first Speech", "left out"):
+    for name in ("turns", "median", "p95", "worst", "left out"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, group in groups(turns).items():
         table.add_row(Line(name), *mode_cells(group))
@@ -178,17 +177,11 @@ def modes_table(turns: Sequence[TurnReport]) -> RenderableType:
 
 
 def mode_cells(group: Sequence[TurnReport]) -> list[Line]:
-    """Turns that count, median, p95, worst, median first Speech, turns left out."""
+    """Turns that count, their median, p95 and worst latency, and turns left out."""
     found = summary(latencies_s(group))
-    first = summary(s for s in map(first_speech_s, group) if s is not None)
     times = (found.median_s, found.p95_s, found.max_s) if found else (None, None, None)
     n = found.n if found else 0
-    texts = [
-        str(n),
-        *map(ms_text, (*times, first.median_s if first else None)),
-        str(len(group) - n),
-    ]
-    return [Line(text) for text in texts]
+    return [Line(text) for text in (str(n), *map(ms_text, times), str(len(group) - n))]
 
 
 def turns_table(turns: Sequence[TurnReport]) -> RenderableType:
