@@ -75,7 +75,7 @@ def test_the_table_counts_but_does_not_measure_failed_turns() -> None:
 
 
 def test_a_mode_without_a_turn_that_counts_has_dashes() -> None:
-    assert re.search(r"streamed +0 +– +– +– +– +1", shown(terminal.modes_table([failed()])))  # noqa: RUF001
+    assert re.search(r"streamed +0 +– +– +– +1", shown(terminal.modes_table([failed()])))  # noqa: RUF001
 
 
 def test_hostile_text_steers_no_terminal() -> None:
