@@ -22,6 +22,9 @@ NAIVE_THREADS = {"GOMP_SPINCOUNT": None, "MOONSHINE_ORT_SINGLE_THREAD": "0"}
 SHARED_THREADS = {"GOMP_SPINCOUNT": "200", "MOONSHINE_ORT_SINGLE_THREAD": "1"}
 OWN_THREADS: dict[str, str | None] = dict.fromkeys(NAIVE_THREADS)
 
+REPLIES = {"max_tokens": 60, "end_whole": False}
+"""Of the language model, everywhere: the plain scripts end replies by their length alone."""
+
 OFF: dict[str, dict[str, Any]] = {
     "speech2text": {"during_speech": False, "whole_s": 0, "pad_s": 0},
     "quantization_llm": {"prefill": False, "low_priority": False},
@@ -123,7 +126,9 @@ def plain_settings() -> dict[str, Any]:
 def local_plan(params: dict[str, dict[str, Any]]) -> Plan:
     """The local Cluster, some parameters overridden."""
     parts = find_parts(None, None)
-    return make_plan(parts.catalogue.get(CLUSTER), parts.registry, params)
+    replies = {**REPLIES, **params.get("quantization_llm", {})}
+    overrides = {**params, "quantization_llm": replies}
+    return make_plan(parts.catalogue.get(CLUSTER), parts.registry, overrides)
 
 
 def _live(variant: Variant) -> Variant:

@@ -1,5 +1,10 @@
 """`python -m turnlab` is the command line."""
 
-from turnlab.cli import main
+import sys
 
-main()
+try:
+    from turnlab.cli import main
+
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)

@@ -201,10 +201,3 @@ class Reply(Chunk):
 
     def profile(self) -> dict[str, Any]:
         return {"text": self.text}
-
-
-KINDS: dict[str, type[Chunk]] = {
-    kind.kind: kind
-    for kind in (Audio, Image, Transcript, Caption, Emotion, Passages, Reply, Speech)
-}
-"""Every kind by its name, as messages and screens name it."""

@@ -162,6 +162,12 @@ class RecordingFailed(TurnlabError):
     code = "recording_failed"
 
 
+class PromptTooLong(TurnlabError):
+    """The prompt is longer than the model's context; raise context_tokens or send less."""
+
+    code = "prompt_too_long"
+
+
 class EmptyReply(TurnlabError):
     """The language model ended without a word; change its prompt or its stop conditions."""
 

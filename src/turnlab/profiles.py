@@ -57,10 +57,6 @@ class LatencyProfile:
         """Note the first time that `name` happened."""
         self.points.setdefault(name, self._clock.now())
 
-    def last_point(self, name: str) -> None:
-        """Note the latest time that `name` happened."""
-        self.points[name] = self._clock.now()
-
     def add(self, kind: SpanKind, label: str, start_s: float, end_s: float) -> None:
         """Note an interval that was measured elsewhere, such as in a thread."""
         self.intervals.append(Interval(kind=kind, label=label, start_s=start_s, end_s=end_s))

@@ -284,7 +284,7 @@ class Turn:
             stream.cancel()
         zero_s = self.source.turn_over_s(self.start_s)
         spans = self._spans(zero_s) if status is TrackStatus.COMPLETED else ()
-        heard_s = self.listener.first_audible_s if spans else None
+        heard_s = self.listener.first_audible_s if status is TrackStatus.COMPLETED else None
         total_s = None if heard_s is None else round(heard_s - zero_s, 6)
         self.records.close(status, spans, total_s)
         return self._turn_result(spans)

@@ -66,6 +66,25 @@ def test_commands_of_the_docs_work(folder: Path, page: Path) -> None:
         assert done.returncode in (0, 2), f"{command}: {done.stderr}"
 
 
+def test_the_python_of_the_docs_works(folder: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "use-from-python.md").read_text()
+    (folder / "own.py").write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
+    done = subprocess.run(
+        [sys.executable, "own.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "TURNLAB_HOME": str(folder / "home")},
+    )
+    assert done.returncode == 0, done.stderr
+    track, spoken = done.stdout.splitlines()
+    assert "T-CLUSTER_Q_NO_EMOTION" in done.stdout
+    assert track
+    assert spoken
+
+
 def test_the_demo_leaves_a_report_that_needs_nothing_else(folder: Path) -> None:
     made = folder / "turnlab-demo"
     page = (made / "report.html").read_text()

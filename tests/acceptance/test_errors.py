@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.acceptance.conftest import CLUSTER, Turnlab
+from tests.acceptance.conftest import CLUSTER, Turnlab, turns
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +57,64 @@ def test_bad_recordings(
     assert done.returncode == 1
     assert code in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_bad_recording_among_good_ones_is_one_json_object_with_its_error(
+    turnlab: Turnlab, questions: list[Path], tmp_path: Path
+) -> None:
+    files = ("--audio", str(no_file(tmp_path)), "--audio", str(questions[0]))
+    done = turnlab("run", "--cluster", CLUSTER, *files, "--json", "--budget", "60")
+    bad, good = turns(done)
+    assert done.returncode == 1
+    assert bad["error"]["code"] == "unreadable_file"
+    assert good["status"] == "completed"
+
+
+def test_the_reply_never_replaces_the_recording(turnlab: Turnlab, questions: list[Path]) -> None:
+    before = questions[0].read_bytes()
+    same = ("--audio", str(questions[0]), "--out", str(questions[0]))
+    done = turnlab("run", "--cluster", CLUSTER, *same)
+    assert done.returncode == 1
+    assert "output_failed" in done.stderr
+    assert questions[0].read_bytes() == before
+
+
+def test_a_place_for_the_reply_that_is_none_is_told_before_anything_runs(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    done = turnlab(
+        "run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--out", "/nope/x.wav"
+    )
+    assert done.returncode == 1
+    assert "output_failed" in done.stderr
+    assert turnlab("tracks", "list").stdout == ""
+
+
+def test_speech_that_is_too_long_for_the_model_has_a_code_and_a_remedy(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    long = "quantization_llm.prompt_template=" + "word " * 3000 + "{text}"
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--set", long)
+    assert done.returncode == 1
+    assert "prompt_too_long" in done.stdout
+    assert "context_tokens" in done.stdout
+
+
+def test_square_brackets_in_texts_of_the_user_are_shown_as_they_are(
+    turnlab: Turnlab, questions: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "inst.toml").write_text(
+        'name = "INST"\ndescription = "with [/red] in it"\n'
+        '[[component]]\ntask = "speech2text"\n[[component]]\ntask = "quantization_llm"\n'
+        'params = { prompt_template = "[INST] {text} [/INST]" }\n[[component]]\n'
+        'task = "text2speech"\n'
+    )
+    folders = ("--clusters", str(tmp_path))
+    assert "[/red]" in turnlab("clusters", "show", "INST", *folders).stdout
+    asked = ("run", *folders, "--cluster", "INST", "--audio", str(questions[0]), "--budget", "60")
+    turn = turns(turnlab(*asked, "--json"))[0]
+    assert turnlab("tracks", "show", turn["track_id"]).returncode == 0
+    assert turn["track_id"] in turnlab("tracks", "list", COLUMNS="40").stdout
 
 
 def test_unknown_cluster_names_the_nearest(turnlab: Turnlab, questions: list[Path]) -> None:

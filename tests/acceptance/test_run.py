@@ -19,6 +19,7 @@ import soundfile
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from tests.acceptance.conftest import CLUSTER, Turnlab, turns
+from turnlab.packaged import packaged
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +33,9 @@ KEYS = {
     *("track_id", "cluster", "mode", "status", "transcript", "reply", "speech_s"),
     *("voice_to_voice_s", "spans", "tasks", "verdict", "error"),
 }
+
+
+SHIPPED = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
 
 
 def word_error_rate(said: str, heard: str) -> float:
@@ -50,6 +54,12 @@ def test_transcribes_people_with_less_than_10_percent_word_errors(
     assert done.returncode == 0, done.stderr
     for said, turn in zip(SAID.values(), turns(done), strict=True):
         assert word_error_rate(said, turn["transcript"]) < 0.10
+
+
+def test_transcribes_a_recording_that_a_package_ships(turnlab: Turnlab) -> None:
+    file = packaged("moonshine_voice", "assets", "beckett.wav")
+    done = turnlab("run", "--cluster", CLUSTER, "--audio", str(file), "--json", "--budget", "60")
+    assert word_error_rate(SHIPPED, turns(done)[0]["transcript"]) < 0.10
 
 
 @pytest.mark.parametrize("pace", ["fast", "realtime"])
@@ -135,10 +145,12 @@ def test_a_recording_longer_than_a_minute(turnlab: Turnlab, long_recording: Path
     assert heard.count("capital of france") >= 5
 
 
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [("--pace", "realtime"), ("--mode", "chained")])
 def test_ctrl_c_leaves_records_that_say_cancelled(
-    turnlab: Turnlab, home: Path, long_recording: Path
+    turnlab: Turnlab, home: Path, long_recording: Path, how: tuple[str, str], asked: signal.Signals
 ) -> None:
-    command = ["-m", "turnlab", "run", "--cluster", CLUSTER, "--pace", "realtime"]
+    command = ["-m", "turnlab", "run", "--cluster", CLUSTER, *how]
     process = subprocess.Popen(
         [sys.executable, *command, "--audio", str(long_recording)],
         stderr=subprocess.PIPE,
@@ -147,17 +159,28 @@ def test_ctrl_c_leaves_records_that_say_cancelled(
     )
     while not (rows := tracks(turnlab)):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(asked)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
+    assert "cancelled" in said
     assert [row["status"] for row in tracks(turnlab)] == ["cancelled"]
     shown = json.loads(turnlab("tracks", "show", rows[0]["track_id"], "--json").stdout)
-    assert {task["status"] for task in shown["tasks"]} <= {"cancelled", "completed"}
+    assert "cancelled" in {task["status"] for task in shown["tasks"]}
+    assert not {task["status"] for task in shown["tasks"]} & {"pending", "started"}
 
 
 def tracks(turnlab: Turnlab) -> list[dict[str, Any]]:
     return [json.loads(line) for line in turnlab("tracks", "list", "--json").stdout.splitlines()]
+
+
+def test_a_reply_that_is_too_long_ends_with_a_sentence(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[1]), "--json", "--budget", "60")
+    reply = turns(turnlab(*asked))[0]["reply"]
+    assert len(reply.split()) > 15
+    assert reply.endswith((".", "!", "?"))
 
 
 def test_a_past_turn_can_be_looked_at(turnlab: Turnlab, questions: list[Path]) -> None:

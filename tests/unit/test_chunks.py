@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from turnlab.chunks import (
-    KINDS,
     Audio,
     Caption,
     Emotion,
@@ -79,7 +78,7 @@ def test_captions_are_one_a_line():
     ids=lambda chunk: chunk.kind,
 )
 def test_every_kind_has_a_profile_that_is_json_without_media(chunk):
-    assert KINDS[chunk.kind] is type(chunk)
+    assert chunk.kind == type(chunk).__name__
     assert len(json.dumps(chunk.profile())) < 200
 
 

@@ -26,7 +26,7 @@ async def test_a_profile_keeps_the_key_families_of_the_seed():
         with profile.transfer("upload"):
             await clock.advance(0.25)
     profile.point("created")
-    profile.last_point("end")
+    profile.point("end")
     assert profile.as_json(zero_s=9.0) == {
         "ts_created": 1.0,
         "ts_end": 2.5,

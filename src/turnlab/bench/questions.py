@@ -36,7 +36,9 @@ def make_questions(folder: Path, count: int = 5) -> list[Path]:
         module.load()
         for path, text in wanted:
             samples, rate = module.speak(text, module.params)
-            soundfile.write(path, samples, rate, subtype="PCM_16")
+            unfinished = path.with_suffix(".part")
+            soundfile.write(unfinished, samples, rate, subtype="PCM_16", format="WAV")
+            unfinished.replace(path)
         module.close()
     return [path for path, _ in wanted]
 

@@ -17,7 +17,6 @@ from turnlab.errors import TurnlabError
 from turnlab.machine import share_cores
 
 EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="turnlab",
@@ -41,10 +40,10 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 accepted, 1 failed to run, 2 ran but over budget."""
+    """Run the command line. Exit codes: 0 accepted, 1 failed, 2 over budget, 130 cancelled."""
     share_cores()
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="turnlab")
     except typer.TyperException as error:
         # The code of a wrong command line would be 2, which here means over budget.
         cast(Any, error).show()
@@ -53,7 +52,4 @@ def main() -> None:
         Console(stderr=True, highlight=False).print(f"[bold red]error[/] {error.code}", markup=True)
         Console(stderr=True, highlight=False).print(error.message, markup=False, soft_wrap=True)
         code = EXIT_FAILED
-    except (KeyboardInterrupt, typer.Abort):
-        Console(stderr=True).print("cancelled; the records say so")
-        code = EXIT_INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)

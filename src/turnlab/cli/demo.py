@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
+from rich.text import Text
 
-from turnlab.audio import Pace, RecordedTurn, Recording, open_recording
+from turnlab.audio import RATE, Pace, RecordedTurn, Recording, open_recording
 from turnlab.bench.questions import make_questions
-from turnlab.bench.verdict import judge_turns
-from turnlab.cli.session import find_parts, open_runner, require_models
+from turnlab.bench.verdict import check_budget, judge_turns
+from turnlab.chunks import Audio
+from turnlab.cli.session import find_parts, open_runner, require_models, run_to_the_end
 from turnlab.cli.turns import report_of, wav_bytes, write_sound
 from turnlab.clusters import Plan, make_plan
 from turnlab.errors import OutputFailed
@@ -50,14 +53,18 @@ def demo(
     parts = find_parts(None, None)
     plan = make_plan(parts.catalogue.get(CLUSTER), parts.registry)
     require_models(plan)
-    turns = asyncio.run(_turns(plan, out, console))
-    streamed = [turn for turn in turns if turn.mode == Mode.STREAMED]
-    verdict = judge_turns([turn.voice_to_voice_s for turn in streamed], budget)
-    _write_report(out, turns, budget, verdict.sentence)
+    return run_to_the_end(_demo(plan, out, check_budget(budget), console))
+
+
+async def _demo(plan: Plan, out: Path, budget_s: float, console: Console) -> int:
+    turns = await _turns(plan, out, console)
+    live = [turn for turn in turns if turn.mode == Mode.STREAMED and turn.pace == Pace.REALTIME]
+    verdict = judge_turns([turn.voice_to_voice_s for turn in live], budget_s)
+    _write_report(out, turns, budget_s, verdict.sentence)
     console.print(turns_table(turns))
     console.print(modes_table(turns))
-    console.print(f"[bold]{verdict.sentence}[/]")
-    console.print(f"The report: {out / 'report.html'}; the spoken replies lie beside it.")
+    console.print(Text(f"Streamed at the pace of speech: {verdict.sentence}", style="bold"))
+    console.print(Text(f"The report: {out / 'report.html'}; the spoken replies lie beside it."))
     return 1 if any(turn.error for turn in turns) else 0
 
 
@@ -95,7 +102,13 @@ async def _turn(
         return report
     reply = out / f"{recording.path.stem}-{mode}-{pace}.wav"
     write_sound(reply, result.speech)
-    return replace(report, reply_wav=wav_bytes(result.speech), reply_file=reply.name)
+    asked = Audio(samples=np.concatenate(list(recording.blocks())), sample_rate=RATE)
+    return replace(
+        report,
+        question_wav=wav_bytes(asked),
+        reply_wav=wav_bytes(result.speech),
+        reply_file=reply.name,
+    )
 
 
 def _recordings(out: Path) -> list[Recording]:
@@ -107,7 +120,8 @@ def _recordings(out: Path) -> list[Recording]:
 
 
 def _write_report(out: Path, turns: list[TurnReport], budget_s: float, sentence: str) -> None:
-    page = render_page("Turnlab demo", turns, budget_s, sentence, _facts())
+    title = "Turnlab demo: the verdict is on turns streamed at the pace of speech"
+    page = render_page(title, turns, budget_s, sentence, _facts())
     (out / "report.html").write_text(page, encoding="utf-8")
     (out / "turns.json").write_text(json.dumps([turn.as_json() for turn in turns], indent=1))
     with contextlib.suppress(ValueError):
@@ -128,5 +142,6 @@ def _facts() -> dict[str, str]:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OutputFailed(f"{folder} cannot be made: {error.strerror}.") from error

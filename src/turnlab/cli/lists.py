@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts
+from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry
 from turnlab.clusters import Cluster, load_cluster, make_plan
 from turnlab.clusters.plan import problem_of
+from turnlab.errors import InvalidParams
 from turnlab.modules.base import Module
 from turnlab.modules.registry import Registry
+from turnlab.reports.words import clean
 
 clusters = typer.Typer(no_args_is_help=True, help="The pipelines that there are.")
 modules = typer.Typer(no_args_is_help=True, help="The code that performs the tasks.")
@@ -40,7 +42,8 @@ def list_clusters(
     table = Table("Cluster", "Runs here", box=None, pad_edge=False)
     for cluster, problem in rows:
         tasks = " > ".join(c.task_name or "" for c in cluster.components if c.is_task)
-        table.add_row(f"[bold]{cluster.name}[/]\n{tasks}", _reason(problem))
+        name = Text.assemble((cluster.name, "bold"), "\n", tasks)
+        table.add_row(name, Text("yes" if problem is None else clean(problem.message)))
     Console(highlight=False).print(table)
 
 
@@ -60,25 +63,25 @@ def show_cluster(
         typer.echo(json.dumps({**row, "reason": problem and problem.message}))
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{cluster.name}[/]\n{cluster.description}")
+    console.print(Text.assemble((cluster.name, "bold"), "\n", clean(cluster.description)))
     console.print(f"budget {cluster.budget_s or '-'} s, hash {cluster.content_hash[:12]}")
     console.print(_components(cluster, parts.registry))
     if problem is not None:
-        console.print(f"not runnable here: {problem.message}", style="yellow", markup=False)
+        console.print(Text(f"not runnable here: {clean(problem.message)}", style="yellow"))
 
 
 @clusters.command("check")
 def check_cluster(file: Path, module_folders: ModuleFolders = None) -> None:
     """Check a Cluster file; an error names file, component and remedy, with exit code 1."""
     cluster = load_cluster(file)
-    plan = make_plan(cluster, find_parts(None, module_folders).registry)
+    plan = make_plan(cluster, find_registry(module_folders))
     typer.echo(f"{file}: {cluster.name} is well declared ({len(plan.steps)} tasks).")
 
 
 @modules.command("list")
 def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) -> None:
     """List the Modules: what each reads and makes."""
-    registry = find_parts(None, module_folders).registry
+    registry = find_registry(module_folders)
     if as_json:
         typer.echo(json.dumps([describe_module(module) for module in registry]))
         return
@@ -86,8 +89,8 @@ def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) 
     for module in registry:
         row = describe_module(module)
         reads = ", ".join(row["consumes"] + [f"({kind})" for kind in row["uses"]])
-        missing = "\n".join(row["missing"]) or "yes"
-        table.add_row(f"[bold]{module.task_name}[/]", reads, row["produces"], missing)
+        missing = Text(clean("\n".join(row["missing"]) or "yes"))
+        table.add_row(Text(module.task_name, style="bold"), reads, row["produces"], missing)
     Console(highlight=False).print(table)
 
 
@@ -96,22 +99,20 @@ def show_module(
     task_name: str, as_json: AsJson = False, module_folders: ModuleFolders = None
 ) -> None:
     """Show a Module: what it does, and each parameter with its default."""
-    module = find_parts(None, module_folders).registry.get(task_name)
+    module = find_registry(module_folders).get(task_name)
     row = describe_module(module)
     if as_json:
         typer.echo(json.dumps(row))
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{task_name}[/] {row['version']}\n{row['description']}")
+    heading = Text.assemble((task_name, "bold"), f" {row['version']}\n", clean(row["description"]))
+    console.print(heading)
     table = Table("Parameter", "Type", "Default", "", box=None, pad_edge=False)
     for name, field in row["parameters"].items():
         default = json.dumps(field.get("default"))
-        table.add_row(name, _type(field), default, field.get("description", ""))
+        cells = (name, _type(field), default, field.get("description", ""))
+        table.add_row(*(Text(clean(cell)) for cell in cells))
     console.print(table)
-
-
-def _reason(problem: Any) -> str:
-    return "[green]yes[/]" if problem is None else str(problem.message).replace("[", r"\[")
 
 
 def _cluster_row(cluster: Cluster) -> dict[str, Any]:
@@ -142,7 +143,8 @@ def _components(cluster: Cluster, registry: Registry) -> Table:
         reads = ", ".join(kind.kind for kind in known.consumes) if known else ""
         makes = known.produces.kind if known else ""
         params = json.dumps(dict(component.params)) if component.params else ""
-        table.add_row(component.name, str(component.component_type), reads, makes, params)
+        cells = (component.name, str(component.component_type), reads, makes, params)
+        table.add_row(*(Text(clean(cell)) for cell in cells))
     return table
 
 
@@ -156,12 +158,15 @@ def describe_module(module: type[Module]) -> dict[str, Any]:
         "uses": [kind.kind for kind in module.uses],
         "produces": module.produces.kind,
         "parameters": module.Params.model_json_schema().get("properties", {}),
-        "missing": module.missing(_defaults(module)),
+        "missing": _missing(module),
     }
 
 
-def _defaults(module: type[Module]) -> BaseModel:
-    return module.Params.model_construct()
+def _missing(module: type[Module]) -> list[str]:
+    try:
+        return module.missing(module.check_params({}))
+    except InvalidParams as error:
+        return [error.message]
 
 
 def _type(field: dict[str, Any]) -> str:

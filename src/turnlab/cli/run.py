@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
-from turnlab.audio import Pace, RecordedTurn, open_image, open_recording
+from turnlab.audio import Pace, RecordedTurn, Recording, open_image, open_recording
 from turnlab.bench.verdict import check_budget
 from turnlab.chunks import Audio, Chunk, Image, Reply, Transcript
 from turnlab.cli.session import (
@@ -24,16 +23,18 @@ from turnlab.cli.session import (
     open_runner,
     parse_overrides,
     require_models,
+    run_to_the_end,
 )
-from turnlab.cli.turns import report_of, write_sound
+from turnlab.cli.turns import check_out, report_of, write_sound
 from turnlab.clusters import Plan, make_plan
 from turnlab.clusters.plan import require_speech
+from turnlab.errors import ClusterNotRunnable, TurnlabError
 from turnlab.modules.base import Exchange
 from turnlab.reports.terminal import turn_view
 from turnlab.reports.turn import TurnReport
+from turnlab.reports.words import clean
 from turnlab.tasks import Task, TaskStatus
-from turnlab.tracks import Mode
-from turnlab.turn import TurnResult
+from turnlab.tracks import Mode, TrackStatus
 from turnlab.turns.voice_activity import VoiceActivity
 from turnlab.work import Observer
 
@@ -102,6 +103,7 @@ def run(
     found = parts.catalogue.get(cluster)
     plan = make_plan(found, parts.registry, parse_overrides(set_ or ()), given)
     require_speech(plan)
+    require_pictures_read(plan, image or ())
     require_models(plan)
     budget_s = budget if budget is not None else found.budget_s
     request = Request(
@@ -111,33 +113,67 @@ def run(
         mode=mode,
         pace=pace,
         budget_s=None if budget_s is None else check_budget(budget_s),
-        out=out,
+        out=None if out is None else check_out(out, audio),
         conversation=conversation,
     )
-    return asyncio.run(_run(request, json_))
+    return run_to_the_end(_run(request, json_))
+
+
+def require_pictures_read(plan: Plan, images: Sequence[Path]) -> None:
+    """Raise ClusterNotRunnable if there are pictures that no Component would look at."""
+    if images and not any(Image in step.reads for step in plan.steps):
+        raise ClusterNotRunnable(f"{plan.cluster.name} reads no Image; leave --image out.")
 
 
 async def _run(request: Request, as_json: bool) -> int:
     failed = over = False
-    console = Console(highlight=False)
     progress = None if as_json else Console(stderr=True, highlight=False)
     async for report in _reports(request, progress):
-        if as_json:
-            typer.echo(json.dumps(report.as_json()))
-        else:
-            console.print(turn_view(report))
+        _show(report, as_json)
         failed = failed or report.error is not None
         over = over or (report.verdict or {}).get("outcome") == "fail"
     return 1 if failed else EXIT_OVER_BUDGET if over else 0
+
+
+def _show(report: TurnReport, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        # A turn that never began is an error and nothing else.
+        Console(stderr=not report.track_id, highlight=False).print(turn_view(report))
 
 
 async def _reports(request: Request, console: Console | None) -> AsyncIterator[TurnReport]:
     """Each turn, once it is over. Pictures and recordings are checked before models load."""
     images = tuple(open_image(path) for path in request.images)
     detector = VoiceActivity()
-    recordings = [open_recording(path, detector) for path in request.recordings]
+    recordings = []
+    for path in request.recordings:
+        try:
+            recordings.append(open_recording(path, detector))
+        except TurnlabError as error:
+            yield _refused(request, path, error)
+    if recordings:
+        async for report in _turns(request, recordings, images, Progress(console)):
+            yield report
+
+
+def _refused(request: Request, path: Path, error: TurnlabError) -> TurnReport:
+    return TurnReport(
+        track_id="",
+        cluster=request.plan.cluster.name,
+        mode=request.mode,
+        status=TrackStatus.FAILED,
+        error={"code": error.code, "message": error.message},
+        label=path.name,
+    )
+
+
+async def _turns(
+    request: Request, recordings: list[Recording], images: tuple[Image, ...], progress: Progress
+) -> AsyncIterator[TurnReport]:
     history: list[Exchange] = []
-    with Progress(console) as progress:
+    with progress:
         async with open_runner() as (runner, executor):
             progress.say("loading the models")
             await executor.prepare(request.plan)
@@ -153,36 +189,45 @@ async def _reports(request: Request, console: Console | None) -> AsyncIterator[T
                     history=history if request.conversation else (),
                     observer=progress,
                 )
-                history.append(Exchange(text=result.transcript, reply=result.reply))
-                _write(result, request.out)
+                if result.error is None:
+                    history.append(Exchange(text=result.transcript, reply=result.reply))
+                progress.hide()
                 yield report_of(result, source, request.budget_s)
-
-
-def _write(result: TurnResult, out: Path | None) -> None:
-    if out is not None and result.speech is not None:
-        write_sound(out, result.speech)
+                if request.out is not None and result.speech is not None:
+                    write_sound(request.out, result.speech)
 
 
 class Progress(Observer):
     """One line that says what is happening while a turn runs; nothing without a console."""
 
     def __init__(self, console: Console | None) -> None:
-        self._status = Status("", console=console) if console else None
+        self._console = console
+        self._status: Status | None = None
         self._reply = ""
 
     def __enter__(self) -> Progress:
-        with_status = self._status or nullcontext()
-        with_status.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.hide()
+
+    def hide(self) -> None:
+        """Leave the terminal to others until there is something to say."""
         if self._status:
             self._status.stop()
+        self._status = None
 
     def say(self, words: str) -> None:
-        """Show `words` in place of what was shown."""
-        if self._status:
-            self._status.update(words.replace("[", r"\["))
+        """Show `words` in place of what was shown, as much of them as fits a line."""
+        if self._console is None:
+            return
+        text = Text(clean(words))
+        text.truncate(max(10, self._console.width - 4), overflow="ellipsis")
+        if self._status is None:
+            self._status = Status(text, console=self._console)
+            self._status.start()
+        else:
+            self._status.update(text)
 
     def task(self, task: Task) -> None:
         if task.status is TaskStatus.STARTED:
@@ -194,4 +239,4 @@ class Progress(Observer):
             self.say(f"{component}: {chunk.text}")
         elif isinstance(chunk, Reply):
             self._reply += chunk.text
-            self.say(f"{component}: {self._reply[-70:]}")
+            self.say(f"{component}: {self._reply[-60:]}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from turnlab.clusters import Catalogue, find_clusters
 from turnlab.clusters.plan import Plan, missing_here
@@ -32,6 +34,9 @@ ModuleFolders = Annotated[
 ]
 
 
+EXIT_INTERRUPTED = 130
+
+
 @dataclass(frozen=True)
 class Parts:
     """The Modules and Clusters that there are."""
@@ -43,9 +48,14 @@ class Parts:
 def find_parts(clusters: Iterable[Path] | None, modules: Iterable[Path] | None) -> Parts:
     """Built-in parts, those that the environment names, those that the options name."""
     return Parts(
-        registry=find_modules(_folders("TURNLAB_MODULES", modules)),
+        registry=find_registry(modules),
         catalogue=find_clusters(_folders("TURNLAB_CLUSTERS", clusters)),
     )
+
+
+def find_registry(modules: Iterable[Path] | None) -> Registry:
+    """The Modules alone."""
+    return find_modules(_folders("TURNLAB_MODULES", modules))
 
 
 @asynccontextmanager
@@ -66,6 +76,17 @@ async def open_runner() -> AsyncIterator[tuple[Runner, EmbeddedExecutor]]:
             await journal.flush()
         finally:
             await asyncio.to_thread(journal.close)
+
+
+def run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
+    """The exit code of `work`; Ctrl-C, SIGTERM and a closed terminal cancel it, code 130."""
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("cancelled; a turn that had begun is recorded as cancelled")
+        return EXIT_INTERRUPTED
 
 
 def require_models(plan: Plan) -> None:
@@ -104,7 +125,9 @@ __all__ = [
     "ModuleFolders",
     "Parts",
     "find_parts",
+    "find_registry",
     "open_runner",
     "parse_overrides",
     "require_models",
+    "run_to_the_end",
 ]

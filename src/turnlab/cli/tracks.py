@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from turnlab.profiles import Span, SpanKind
 from turnlab.records import Content
 from turnlab.reports.terminal import turn_view
 from turnlab.reports.turn import TaskReport, TurnReport
+from turnlab.reports.words import clean
 from turnlab.tasks import Task
-from turnlab.tracks import Track
+from turnlab.tracks import Track, TrackStatus
 
 tracks = typer.Typer(no_args_is_help=True, help="The records of past turns.")
 
@@ -22,7 +24,7 @@ tracks = typer.Typer(no_args_is_help=True, help="The records of past turns.")
 @tracks.command("list")
 def list_tracks(
     cluster: Annotated[str | None, typer.Option(help="Only of this Cluster.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only with this status.")] = None,
+    status: Annotated[TrackStatus | None, typer.Option(help="Only with this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
@@ -33,13 +35,14 @@ def list_tracks(
         for track in found:
             typer.echo(json.dumps(_track_row(track)))
         return
-    table = Table("Track", "Mode", "Status", "Voice to voice", "When", box=None, pad_edge=False)
+    console = Console(highlight=False)
     for track in found:
         latency = "-" if track.voice_to_voice_s is None else f"{track.voice_to_voice_s:.3f} s"
         when = track.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        # The id on a line of its own, whole at any width, since it is there to be copied.
+        console.print(Text(track.track_id, style="bold"), soft_wrap=True)
         status_text = track.error_code or str(track.status)
-        table.add_row(track.track_id, str(track.mode), status_text, latency, when)
-    Console(highlight=False).print(table)
+        console.print(Text(f"  {when}  {track.mode}  {status_text}  voice to voice {latency}"))
 
 
 @tracks.command("show")
@@ -60,7 +63,8 @@ def show_track(
     for task in tasks:
         result = json.dumps(task.result_json.get("result_profile", {}), ensure_ascii=False)
         status = f"{task.status} {task.error_code}".strip()
-        table.add_row(task.name, status, json.dumps(task.parameters), result)
+        cells = (task.name, status, json.dumps(task.parameters), result)
+        table.add_row(*(Text(clean(cell)) for cell in cells))
     console.print(table)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
-from turnlab.audio import Pace, RecordedTurn
+from turnlab.audio import RecordedTurn
 from turnlab.bench.verdict import judge_turn
 from turnlab.chunks import Sound
 from turnlab.errors import OutputFailed
@@ -29,7 +31,7 @@ def report_of(
         cluster=track.cluster,
         mode=track.mode,
         status=track.status,
-        pace="whole" if source.pace is Pace.FAST else "realtime",
+        pace=source.pace,
         transcript=result.transcript,
         reply=result.reply,
         speech_s=track.speech_s,
@@ -42,6 +44,15 @@ def report_of(
         label=source.recording.path.name,
         **more,
     )
+
+
+def check_out(path: Path, recordings: Sequence[Path]) -> Path:
+    """`path` if a reply may be written there. Raises OutputFailed before anything has run."""
+    if any(path.exists() and path.samefile(each) for each in recordings if each.exists()):
+        raise OutputFailed(f"{path} is the recording itself; name another file for the reply.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise OutputFailed(f"{path} cannot be written; choose another place for it.")
+    return path
 
 
 def wav_bytes(sound: Sound) -> bytes:

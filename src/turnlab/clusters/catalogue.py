@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from turnlab.clusters.declaration import Cluster
+from turnlab.clusters.declaration import Cluster, invalid
 from turnlab.clusters.loader import load_cluster
 from turnlab.errors import UnknownCluster, UnreadableFile
 
@@ -37,11 +37,23 @@ class Catalogue:
 
 def find_clusters(folders: Iterable[Path] = ()) -> Catalogue:
     """The built-in Clusters and those in `folders`. Raises InvalidCluster, UnreadableFile."""
-    paths: list[Path] = sorted(BUILTIN.glob("*.toml"))
+    found = _in_folder(BUILTIN)
     for folder in folders:
         if not folder.is_dir():
             raise UnreadableFile(
                 f"{folder} is no folder; --clusters and TURNLAB_CLUSTERS name folders."
             )
-        paths += sorted(folder.glob("*.toml"))
-    return Catalogue(load_cluster(path) for path in paths)
+        found += _in_folder(folder)
+    return Catalogue(found)
+
+
+def _in_folder(folder: Path) -> list[Cluster]:
+    """Its Clusters, of which no two may share a name."""
+    found: dict[str, Cluster] = {}
+    for path in sorted(folder.glob("*.toml")):
+        cluster = load_cluster(path)
+        if cluster.name in found:
+            problem = f"declares {cluster.name}, as {found[cluster.name].source} does"
+            raise invalid(str(path), None, problem, "give one of them another name")
+        found[cluster.name] = cluster
+    return list(found.values())

@@ -126,23 +126,26 @@ def _from_seed(cluster: str, name: str, value: Mapping[str, Any]) -> Component:
     except ValueError:
         raise invalid(cluster, name, "is of no known type", "write 'task' or 'signal'") from None
     task_name = value.get("task_name")
-    if component_type is ComponentType.TASK and not task_name:
+    if component_type is ComponentType.TASK and not (task_name and isinstance(task_name, str)):
         raise invalid(cluster, name, "has no task_name", "name the task that it performs")
     params = value.get("extra_params") or {}
     if not isinstance(params, Mapping):
         raise invalid(cluster, name, "has extra_params that are no mapping", "write {} for none")
+    after = value.get("after") or ()
+    if not isinstance(after, (list, tuple)):
+        raise invalid(cluster, name, "has an after that is no list", "write [] for none")
     return Component(
         name=name,
         component_type=component_type,
         task_name=task_name if component_type is ComponentType.TASK else None,
         params=dict(params),
-        after=tuple(value.get("after") or ()),
+        after=tuple(after),
     )
 
 
 def _ordered(source: str, components: list[Component]) -> tuple[Component, ...]:
     """As written, except that a Component follows those that its `after` names."""
-    names = {component.name for component in components}
+    names = {component.name for component in components if component.is_task}
     for component in components:
         for other in component.after:
             if other not in names:

@@ -28,13 +28,13 @@ class _Component(BaseModel):
     name: str | None = None
     params: dict[str, Any] = {}
     after: list[str] = []
-    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class _Budget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    voice_to_voice_s: Annotated[float, Field(gt=0)] | None = None
+    voice_to_voice_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class _File(BaseModel):
@@ -79,7 +79,9 @@ def _parse(path: Path) -> _File:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InvalidCluster(f"{path}: {where}: {first['msg']}; see docs/reference.") from error
+        raise InvalidCluster(
+            f"{path}: {where}: {first['msg']}; see docs/reference/clusters.md."
+        ) from error
 
 
 def _component(source: str, number: int, row: _Component) -> Component:

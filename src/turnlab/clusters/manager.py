@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from turnlab.clusters.catalogue import Catalogue
-from turnlab.clusters.declaration import Cluster, Component
+from turnlab.clusters.declaration import COMPLETED, Cluster, Component
 from turnlab.errors import UnknownComponent
 from turnlab.tasks import Task, new_id
 from turnlab.tracks import parse_track_id
@@ -23,7 +23,7 @@ def create_task(
     return Task(
         id=new_id(),
         track_id=track_id,
-        name=name or component.name,
+        name=name or component.name.removeprefix(COMPLETED),
         task_name=component.task_name or "",
         parameters=dict(parameters),
         created_at=datetime.now(UTC),
@@ -79,19 +79,21 @@ class ClusterManager:
         current_component: str,
         next_component_params: Mapping[str, Any],
         name: str | None = None,
+        user: object = None,
     ) -> str | None:
         """Create the next Task of the Track and return its id, None at the end of the chain.
 
         Signal Components are passed: they are hooks, sent once the row that they speak of is
         committed. The Component's own params win over `next_component_params`, as in the
-        seed. Raises InvalidTrackId, UnknownCluster, UnknownComponent.
+        seed, whose callers may give a `user`; there are none yet. Raises InvalidTrackId,
+        UnknownCluster, UnknownComponent.
         """
         cluster = self._clusters.get(parse_track_id(track_id).cluster_name)
         component = self._next_task(cluster, current_component)
         if component is None:
             return None
         parameters = {**next_component_params, **component.params}
-        task = create_task(track_id, component, parameters, name or component.task_name)
+        task = create_task(track_id, component, parameters, name)
         self._on_task(task)
         return task.id
 

@@ -116,12 +116,12 @@ def _step(
             makers = [m.task_name for m in registry if m.produces is kind]
             remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
             raise invalid(source, component.name, f"needs {kind.kind}", remedy)
-    _check_template(source, component, values.get("prompt_template"))
     try:
         params = module.check_params(values)
     except InvalidParams as error:
         where = f"{source}: component {component.name!r}"
         raise InvalidParams(f"{where}: {error}", component=component.name) from error
+    _check_template(source, component, getattr(params, "prompt_template", None))
     reads = {k: producers[k] for k in (*module.consumes, *module.uses) if k in producers}
     return Step(component=component, module=module, params=params, reads=reads)
 

