@@ -13,13 +13,19 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """The ratio of two medians and of two 95th percentiles, each with its 95 % interval."""
+    """Ratios of two variants, each with its 95 % interval.
+
+    `median` and `p95` are ratios of the variants' own percentiles; `paired` is the median of
+    the ratios turn by turn, which how much utterances differ does not blur.
+    """
 
     n: int
     median: float
     median_interval: tuple[float, float]
     p95: float
     p95_interval: tuple[float, float]
+    paired: float
+    paired_interval: tuple[float, float]
 
 
 def quantile(values: Sequence[float], percent: float) -> float:
@@ -39,6 +45,8 @@ def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
         median_interval=_interval(_ratios(drawn, 50)),
         p95=_ratios(pairs, 95).item(),
         p95_interval=_interval(_ratios(drawn, 95)),
+        paired=float(np.median(pairs[0] / pairs[1])),
+        paired_interval=_interval(np.median(drawn[0] / drawn[1], axis=-1)),
     )
 
 

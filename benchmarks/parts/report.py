@@ -84,12 +84,15 @@ def as_markdown(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _ratio_lines(ratios: list[dict[str, Any]]) -> Iterator[str]:
-    yield "| ratio | n | median | 95 % interval | p95 | 95 % interval | asked | verdict |"
-    yield "| --- | ---: | ---: | --- | ---: | --- | --- | --- |"
+    yield (
+        "| ratio | n | median | 95 % interval | p95 | 95 % interval "
+        "| turn by turn | 95 % interval | asked | verdict |"
+    )
+    yield "| --- | ---: | ---: | --- | ---: | --- | ---: | --- | --- | --- |"
     for row in ratios:
         figures = " | ".join(
             f"{row[key]:.3f} | {row[f'{key}_interval'][0]:.3f} to {row[f'{key}_interval'][1]:.3f}"
-            for key in ("median", "p95")
+            for key in ("median", "p95", "paired")
         )
         yield f"| {row['name']} | {row['n']} | {figures} | {row['asked']} | {row['verdict']} |"
 
