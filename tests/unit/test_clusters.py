@@ -374,3 +374,21 @@ def test_a_folder_adds_and_replaces_clusters(tmp_path):
         catalogue.get("CLUSTER_Q_NO_EMOTION_CONVERSATION")
     with pytest.raises(UnreadableFile, match="no folder"):
         find_clusters([tmp_path / "absent"])
+
+
+def test_two_clusters_of_one_folder_cannot_share_a_name(tmp_path):
+    text = 'name = "TWIN"\n[[component]]\ntask = "speech2text"\n'
+    (tmp_path / "one.toml").write_text(text)
+    (tmp_path / "two.toml").write_text(text)
+    with pytest.raises(InvalidCluster, match=r"two\.toml declares TWIN, as .*one\.toml"):
+        find_clusters([tmp_path])
+
+
+def test_a_component_comes_after_tasks_only():
+    mapping = {
+        "speech2text": {"order": 0, "task_name": "speech2text"},
+        "created_data_text": {"order": 1, "component_type": "signal"},
+        "rag": {"order": 2, "task_name": "rag", "after": ["created_data_text"]},
+    }
+    with pytest.raises(InvalidCluster, match="created_data_text"):
+        Cluster.from_dict("X", mapping)

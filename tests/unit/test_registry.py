@@ -45,9 +45,17 @@ def test_a_file_in_a_folder_is_a_module(tmp_path):
     assert "shout" in registry
 
 
+def test_two_modules_of_one_folder_cannot_perform_one_task(tmp_path):
+    write(tmp_path, "one.py", SHOUT.format(task_name="shout"))
+    write(tmp_path, "two.py", SHOUT.format(task_name="shout"))
+    with pytest.raises(InvalidModule, match=r"two\.py performs shout, as .*one\.py"):
+        find_modules([tmp_path])
+
+
 def test_files_that_begin_with_an_underscore_are_left_alone(tmp_path):
     write(tmp_path, "_helper.py", "raise ValueError")
-    find_modules([tmp_path])
+    names = {module.task_name for module in find_modules()}
+    assert {module.task_name for module in find_modules([tmp_path])} == names
 
 
 def test_a_users_module_replaces_a_built_in_one(tmp_path):

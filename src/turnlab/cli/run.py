@@ -96,7 +96,7 @@ def run(
 ) -> int:
     """Run recorded turns through a Cluster: transcript, reply, waterfall, verdict.
 
-    Exit code 0: accepted; 1: failed to run; 2: ran but over budget.
+    Exit code 0: accepted; 1: failed to run; 2: ran but over budget; 130: cancelled.
     """
     parts = find_parts(clusters, modules)
     given = (Audio, Image) if image else (Audio,)

@@ -79,8 +79,16 @@ def _installed() -> Iterator[type[Module]]:
 def _in_folder(folder: Path) -> Iterator[type[Module]]:
     if not folder.is_dir():
         raise InvalidModule(f"{folder} is no folder; --modules and TURNLAB_MODULES name folders.")
+    seen: dict[str, Path] = {}
     for path in sorted(folder.glob("[!_]*.py")):
-        yield from _defined_in(_import_file(path))
+        for module in _defined_in(_import_file(path)):
+            if module.task_name in seen:
+                raise InvalidModule(
+                    f"{path} performs {module.task_name}, as {seen[module.task_name]} does; "
+                    "give one of them another task_name."
+                )
+            seen[module.task_name] = path
+            yield module
 
 
 def _import_file(path: Path) -> ModuleType:
