@@ -156,6 +156,8 @@ def test_ctrl_c_leaves_records_that_say_cancelled(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TURNLAB_HOME": str(home)},
+        # What a shell starts in the background, such as these tests, ignores Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while not (rows := tracks(turnlab)):
         assert process.poll() is None

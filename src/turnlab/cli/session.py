@@ -80,13 +80,19 @@ async def open_runner() -> AsyncIterator[tuple[Runner, EmbeddedExecutor]]:
 
 def run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
     """The exit code of `work`; Ctrl-C, SIGTERM and a closed terminal cancel it, code 130."""
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return asyncio.run(_cancelled_by_signals(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         Console(stderr=True).print("cancelled; a turn that had begun is recorded as cancelled")
         return EXIT_INTERRUPTED
+
+
+async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
+    """`work`; asyncio itself sees to Ctrl-C, unless a shell started this in the background."""
+    running = asyncio.ensure_future(work)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(name, running.cancel)
+    return await running
 
 
 def require_models(plan: Plan) -> None:
