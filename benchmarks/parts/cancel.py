@@ -6,19 +6,19 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 from turnlab.chunks import Chunk, Reply, Transcript
+from turnlab.clock import MonotonicClock
 from turnlab.clusters import Cluster, Plan, make_plan
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.machine import Machine
 from turnlab.modules.registry import find_modules
 from turnlab.records import NullRecorder
 from turnlab.runner import Runner
-from turnlab.streams import Stream
+from turnlab.testing import ScriptedTurn
 from turnlab.work import Observer
 
 LONG_WORDS = 1_150  # about 1,500 tokens of SmolLM2
@@ -37,24 +37,6 @@ class Cancelled:
     phase: str
     returned_ms: float
     quiet_ms: float
-
-
-@dataclass(kw_only=True)
-class Spoken:
-    """A user whose words are known."""
-
-    text: str
-    kinds: ClassVar[tuple[type[Chunk], ...]] = (Transcript,)
-    speech_s: float | None = None
-    last_voiced_s: float | None = None
-
-    def turn_over_s(self, start_s: float) -> float:
-        """There is no speech: the start counts."""
-        return start_s
-
-    async def feed(self, streams: Mapping[type[Chunk], Stream[Any]], start_s: float) -> None:
-        """All at once."""
-        await streams[Transcript].put(Transcript(text=self.text, final=True))
 
 
 class Watch(Observer):
@@ -98,7 +80,9 @@ async def _one(phase: str, runner: Runner, plan: Plan, machine: Machine) -> Canc
     writes = phase == "it writes"
     watch = Watch()
     text = "Tell me a very long story about a dog and a river." if writes else _long_prompt()
-    turn = asyncio.create_task(runner.run(plan, Spoken(text=text), observer=watch))
+    heard = Transcript(text=text, final=True)
+    said = ScriptedTurn(script=(heard,), clock=MonotonicClock(), last_voiced_s=None)
+    turn = asyncio.create_task(runner.run(plan, said, observer=watch))
     if writes:
         await watch.enough.wait()
     # Anywhere within a token or a batch of the prompt.

@@ -1,9 +1,10 @@
 """The write-behind journal: the Recorder that costs the runner a microsecond a record.
 
-Records are queued and merged by id; one thread writes the newest version of each about every
-20 ms, in one transaction, and the signals go out after it has committed. `flush` waits for that.
+Records are queued and merged by id; one thread writes the newest version of each every
+`interval_s` (beside running turns 250 ms), in one transaction, and the signals go out after it
+has committed. `flush` waits for that.
 
-What can be lost. If the process is killed: what was written in the last 20 ms or so and not
+What can be lost. If the process is killed: what was written in the last `interval_s` and not
 flushed. If the power fails: besides, on SQLite with synchronous=NORMAL, the transactions since the
 database last synced its write-ahead log (at a checkpoint, every 1,000 pages or so), and sounds
 that the system had not put on the disk yet. The database itself is never torn. A signal that was
