@@ -112,6 +112,8 @@ class QuantizationLLM(Module):
         if self.params.low_priority:
             # It writes as fast, and the other stages wait less while it does.
             settings.cpuparams.priority = settings.cpuparams_batch.priority = -1
+        # Old prompts kept beside the context would make a repeated question look fast.
+        settings.cache_ram_mib = 0
         settings.verbosity = -1
         # The library listens on loopback whether wanted or not: nobody is given the key.
         settings.api_keys = [secrets.token_urlsafe(32)]
