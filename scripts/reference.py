@@ -10,12 +10,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from turnlab import errors
 from turnlab.cli.lists import describe_module
+from turnlab.modules.base import Module
 from turnlab.modules.registry import find_modules
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -51,11 +52,24 @@ def errors_page() -> str:
 
 
 def modules_page() -> str:
-    """Every built-in Module: kinds, parameters."""
-    parts = [NOTE + "# Modules\n\n`turnlab modules show NAME` prints the same.\n"]
-    for module in find_modules():
-        parts.append("\n".join(_module(describe_module(module))))
-    return "\n".join(parts)
+    """Every built-in Module, with a link to its page."""
+    rows = [
+        f"| [{name}](modules/{name}.md) | {_reads(describe_module(module))} "
+        f"| {module.produces.kind} | {(inspect.getdoc(module) or '').splitlines()[0]} |"
+        for module in find_modules()
+        for name in [module.task_name]
+    ]
+    head = "# Modules\n\n`turnlab modules show NAME` prints what the page of a Module tells.\n"
+    table = ["| task | reads | makes | |", "| --- | --- | --- | --- |"]
+    return "\n".join([NOTE + head, *table, *rows, ""])
+
+
+def module_pages() -> dict[str, str]:
+    """A page for each built-in Module."""
+    return {
+        f"modules/{module.task_name}.md": NOTE + "\n".join(_module(module))
+        for module in find_modules()
+    }
 
 
 def cli_page() -> str:
@@ -67,15 +81,44 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-def _module(row: dict[str, Any]) -> Iterator[str]:
-    reads = ", ".join([*row["consumes"], *(f"{kind} (where there is one)" for kind in row["uses"])])
-    yield f"## {row['task_name']}\n"
+def _module(module: type[Module]) -> Iterator[str]:
+    row = describe_module(module)
+    yield f"# {module.task_name}\n"
     yield inspect.cleandoc(row["description"]) + "\n"
-    yield f"Reads {reads}; makes {row['produces']}; version {row['version']}.\n"
-    yield "| parameter | default | |\n| --- | --- | --- |"
-    for name, field in row["parameters"].items():
-        default = json.dumps(field.get("default"), ensure_ascii=False)
-        yield f"| `{name}` | `{default}` | {field.get('description', '')} |"
+    yield f"Reads {_reads(row)}; makes {row['produces']}; version {row['version']}.\n"
+    yield "## Parameters\n"
+    yield from _table(
+        ("parameter", "default", ""), ((name, *_field(f)) for name, f in row["parameters"].items())
+    )
+    yield "## result_profile\n"
+    made = f"what the {module.produces.kind} holds; see [the records](../records.md)"
+    yield from _table(("key", ""), [(f"the keys of {module.produces.kind}", made), *row["results"]])
+    yield "## latency_profile\n"
+    yield "Beside the points of time that [every Task has](../latency.md); durations in seconds.\n"
+    yield from _table(("key", ""), row["measures"])
+    yield "## Errors\n"
+    yield from _table(("code", ""), row["raises"])
+    yield f"## Cost\n\n{row['cost']}\n"
+
+
+def _reads(row: dict[str, Any]) -> str:
+    return ", ".join([*row["consumes"], *(f"{kind} (where there is one)" for kind in row["uses"])])
+
+
+def _field(field: dict[str, Any]) -> tuple[str, str]:
+    default = json.dumps(field.get("default"), ensure_ascii=False).replace("|", "\\|")
+    return f"`{default}`", field.get("description", "")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table, the first cell of each row as code; a word where there are no rows."""
+    lines = ["| " + " | ".join((f"`{row[0]}`", *row[1:])) + " |" for row in rows]
+    if not lines:
+        yield "None.\n"
+        return
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    yield from lines
     yield ""
 
 
@@ -94,11 +137,17 @@ def _help(command: tuple[str, ...]) -> str:
 
 def main() -> int:
     """Write the pages, or say which one is stale."""
-    pages = {"errors.md": errors_page(), "modules.md": modules_page(), "cli.md": cli_page()}
+    pages = {
+        "errors.md": errors_page(),
+        "modules.md": modules_page(),
+        "cli.md": cli_page(),
+        **module_pages(),
+    }
     stale = 0
     for name, text in pages.items():
         path = REFERENCE / name
         if "--check" not in sys.argv:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             print(f"docs/reference/{name} is stale: run python scripts/reference.py")

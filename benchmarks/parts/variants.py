@@ -8,8 +8,8 @@ from typing import Any
 from turnlab.audio import Pace
 from turnlab.cli.session import find_parts
 from turnlab.clusters import Plan, make_plan
-from turnlab.modules.quantization_llm import _messages
 from turnlab.phrases import _CONNECTIVES
+from turnlab.prompts import chat
 from turnlab.tracks import Mode
 
 CLUSTER = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"
@@ -114,7 +114,7 @@ def plain_settings() -> dict[str, Any]:
         "stop",
     )
     return {
-        "messages": _messages(model, "", ())[:-1],
+        "messages": chat(model, "", ())[:-1],
         **{name: getattr(model, name) for name in names},
         "first_words": voice.first_words,
         "first_limit": voice.first_limit,

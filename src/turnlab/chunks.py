@@ -157,14 +157,32 @@ class Caption(Chunk):
 
 @dataclass(frozen=True, kw_only=True)
 class Emotion(Chunk):
-    """What the user feels: T (text), A (audio), V (video), M (fused), each in -1..1 or absent."""
+    """What the user feels, in T (the words), A (the voice), V (the face) and M (all together).
+
+    `values` are in -1 (bad) .. 1 (good); a modality that could not be judged is absent from
+    them and named in `missing` with the reason.
+    """
 
     kind: ClassVar[str] = "Emotion"
     values: dict[str, float]
     labels: dict[str, str] = field(default_factory=dict)
+    """The likeliest label of each modality that was judged."""
+    confidences: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By modality the confidence in each label, 0..1."""
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """The emotion as a prompt names it: the label of all modalities together."""
+        return self.labels.get("M", "nothing in particular")
 
     def profile(self) -> dict[str, Any]:
-        return {**self.values, "labels": self.labels}
+        return {
+            **self.values,
+            "labels": self.labels,
+            "confidences": self.confidences,
+            "missing": self.missing,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +200,11 @@ class Passages(Chunk):
 
     kind: ClassVar[str] = "Passages"
     items: tuple[Passage, ...]
+
+    @property
+    def text(self) -> str:
+        """The passages as a prompt shows them, one paragraph each."""
+        return "\n\n".join(passage.text for passage in self.items)
 
     def profile(self) -> dict[str, Any]:
         rows = [{"text": p.text, "source": p.source, "score": p.score} for p in self.items]

@@ -178,3 +178,87 @@ class OutputFailed(TurnlabError):
     """The output file cannot be written; choose another place for it."""
 
     code = "output_failed"
+
+
+class MissingKey(TurnlabError):
+    """The provider asks for a key; set the variable that the message names."""
+
+    code = "missing_key"
+
+
+class WrongKey(TurnlabError):
+    """The provider does not accept the key; check it and what it may do."""
+
+    code = "wrong_key"
+
+
+class RateLimited(TurnlabError):
+    """The provider takes no more requests for now; wait, or raise the limits of the account."""
+
+    code = "rate_limited"
+
+
+class ProviderRefused(TurnlabError):
+    """The provider refused the request; its reason says what to change."""
+
+    code = "provider_refused"
+
+
+class ProviderFailed(TurnlabError):
+    """The provider answered with an error or with something that is no answer; try again later."""
+
+    code = "provider_failed"
+
+
+class ProviderTimeout(TurnlabError):
+    """The provider did not answer in time; raise the time-out or take a faster model."""
+
+    code = "provider_timeout"
+
+
+class ProviderUnreachable(TurnlabError):
+    """The provider cannot be reached; check base_url and the network."""
+
+    code = "provider_unreachable"
+
+
+class InvalidPrices(TurnlabError):
+    """The file of prices is not as it should be; see docs/reference/prices.md."""
+
+    code = "invalid_prices"
+
+
+class UnknownIndex(TurnlabError):
+    """There is no index of this name; `turnlab rag list` shows those there are."""
+
+    code = "unknown_index"
+
+
+class InvalidIndex(TurnlabError):
+    """The index cannot be used as it is; build it anew with `turnlab rag add`."""
+
+    code = "invalid_index"
+
+
+class InvalidDocument(TurnlabError):
+    """The document cannot be read as what its name says; convert or leave it out."""
+
+    code = "invalid_document"
+
+
+class DocumentTooLarge(TurnlabError):
+    """The document is larger than an index takes; split it or leave it out."""
+
+    code = "document_too_large"
+
+
+class UnknownConversation(TurnlabError):
+    """There is no Conversation of this id; `turnlab conversations list` shows those there are."""
+
+    code = "unknown_conversation"
+
+
+class TooMuchOutput(TurnlabError):
+    """A Module made more than a Task may; make its output end."""
+
+    code = "too_much_output"

@@ -13,10 +13,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from turnlab import home
 from turnlab.chunks import Speech
 from turnlab.errors import InvalidTrackId, UnknownTrack, UnreadableFile
 from turnlab.records import Content, ContentKind
-from turnlab.server import home, queries
+from turnlab.server import queries, secret
 from turnlab.server.journal import Journal
 from turnlab.server.media import KeptContent, load_sound
 from turnlab.tasks import Task, TaskStatus, new_id
@@ -234,13 +235,13 @@ def test_the_secret_is_made_once_and_private(
 ) -> None:
     monkeypatch.setenv("TURNLAB_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TURNLAB_SECRET_KEY", raising=False)
-    key = home.secret_key()
+    key = secret.secret_key()
     assert len(key) >= 50
-    assert home.secret_key() == key
+    assert secret.secret_key() == key
     files = list((tmp_path / "home").iterdir())
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600]
     monkeypatch.setenv("TURNLAB_SECRET_KEY", "chosen")
-    assert home.secret_key() == "chosen"
+    assert secret.secret_key() == "chosen"
 
 
 def test_django_finds_the_secret_when_it_needs_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,7 +160,15 @@ def describe_module(module: type[Module]) -> dict[str, Any]:
         "produces": module.produces.kind,
         "parameters": module.Params.model_json_schema().get("properties", {}),
         "missing": _missing(module),
+        "results": list(module.results.items()),
+        "measures": list(module.measures.items()),
+        "raises": [(error.code, _first_line(error)) for error in module.raises],
+        "cost": module.cost,
     }
+
+
+def _first_line(documented: type) -> str:
+    return (inspect.getdoc(documented) or "").splitlines()[0]
 
 
 def _missing(module: type[Module]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from pydantic import BaseModel, Field, ValidationError
 
 from turnlab.chunks import Chunk, Origin
-from turnlab.errors import InvalidModule, InvalidParams
+from turnlab.errors import InvalidModule, InvalidParams, TurnlabError
 from turnlab.machine import BACKGROUND, Machine
 from turnlab.profiles import LatencyProfile
 from turnlab.streams import Reader, Stream, whole
@@ -191,6 +191,16 @@ class Module:
     """How many Tasks one instance runs at once; further ones queue."""
     timeout_s: ClassVar[float] = 120.0
     """How long a Task may take after its input is complete, unless the Component says otherwise."""
+
+    results: ClassVar[Mapping[str, str]] = {}
+    """What each key of its `result_profile` means, beside those of the Chunk itself; for the docs
+    and for the contract, which refuses keys that are not told here."""
+    measures: ClassVar[Mapping[str, str]] = {}
+    """What each `model_`, `transfer_` and `wait_` key of its `latency_profile` means."""
+    raises: ClassVar[tuple[type[TurnlabError], ...]] = ()
+    """The errors that are its own."""
+    cost: ClassVar[str] = "Nothing: it runs on this machine."
+    """What a Task costs, in words."""
 
     Params: type[BaseModel] = NoParams
 

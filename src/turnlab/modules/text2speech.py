@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -42,6 +42,8 @@ class Text2Speech(Module):
     consumes = (Reply,)
     produces = Speech
     version = "1"
+    measures: ClassVar = {"model_synthesize": "synthesising phrases"}
+    raises: ClassVar = (MissingModel, EmptyReply)
 
     class Params(BaseModel):
         voice: str | None = loaded(

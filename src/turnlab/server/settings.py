@@ -6,7 +6,8 @@ from typing import Any
 
 from django.utils.functional import lazy
 
-from turnlab.server.home import home_folder, secret_key
+from turnlab.home import home_folder
+from turnlab.server.secret import secret_key
 
 TURNLAB_HOME = home_folder()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import django
 
 from turnlab.errors import RecordingFailed
-from turnlab.server.home import make_folder
+from turnlab.home import make_folder
 
 if TYPE_CHECKING:
     from turnlab.server.journal import Journal

@@ -37,6 +37,9 @@ HEAVY = (
 )
 """Libraries that only `load` may import."""
 
+_MEASURED = ("model_", "transfer_", "wait_")
+"""What the keys of a latency_profile begin with that a Module makes itself."""
+
 _IMPORTED = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("module_under_test", sys.argv[1])
@@ -123,6 +126,15 @@ class ModuleContract:
         assert recorded["result_profile"]
         assert any(key.startswith("model_") for key in latency), "use context.latency.model(...)"
         assert {"ts_created", "ts_claimed", "ts_first_output", "ts_end"} <= set(latency)
+
+    def test_it_tells_what_it_records(self, rig: Rig) -> None:
+        """`results` and `measures` name what its records hold, where it declares any."""
+        result, chunks = self._run(rig, self.inputs)
+        recorded = result.tasks[0].result_json
+        own = set(recorded["result_profile"]) - set(type(chunks[0]).gather(chunks).profile())
+        assert not self.module.results or own <= set(self.module.results)
+        measured = {key for key in recorded["latency_profile"] if key.startswith(_MEASURED)}
+        assert not self.module.measures or measured <= set(self.module.measures)
 
     def test_a_second_turn_is_like_the_first(self, rig: Rig) -> None:
         """Nothing of one turn is left over in the next."""

@@ -1,0 +1,1 @@
+"""The OpenAI API and servers that speak it: clients, errors, usage."""

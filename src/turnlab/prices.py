@@ -1,0 +1,1 @@
+"""What providers charge: read from one dated TOML file."""

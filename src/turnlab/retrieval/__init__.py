@@ -1,0 +1,1 @@
+"""Finds the passages of documents that fit a question."""
