@@ -33,6 +33,8 @@ COMMANDS = (
     ("modules", "show"),
     ("tracks", "list"),
     ("tracks", "show"),
+    ("conversations", "list"),
+    ("conversations", "show"),
 )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from turnlab.clusters.plan import Plan
+from turnlab.conversations import Conversation
 from turnlab.errors import ClusterNotRunnable
-from turnlab.modules.base import Exchange
 from turnlab.records import Recorder
 from turnlab.tracks import Mode
 from turnlab.turn import Turn, TurnResult
@@ -30,14 +30,15 @@ class Runner:
         source: Source,
         *,
         mode: Mode = Mode.STREAMED,
-        history: Iterable[Exchange] = (),
+        conversation: Conversation | None = None,
         observer: Observer | None = None,
     ) -> TurnResult:
         """One turn of `source` through `plan`, to its end.
 
         Its records are durable before it returns; raises RecordingFailed if they cannot be.
-        A failed Component fails the Track and comes back as `error`. Cancelling this call
-        cancels the Track: its Tasks stop, and their records say so. Raises
+        A turn of a `conversation` knows its earlier exchanges, and adds its own if it
+        completes. A failed Component fails the Track and comes back as `error`. Cancelling this
+        call cancels the Track: its Tasks stop, and their records say so. Raises
         ClusterNotRunnable if `source` lacks a kind that the Cluster needs.
         """
         lacking = plan.needs - set(source.kinds)
@@ -50,7 +51,7 @@ class Runner:
             executor=self._executor,
             recorder=self._recorder,
             mode=mode,
-            history=tuple(history),
+            conversation=conversation,
             observer=observer or Observer(),
             host=self._host,
         )

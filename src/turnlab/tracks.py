@@ -68,6 +68,8 @@ class Track:
     mode: Mode
     created_at: datetime
     status: TrackStatus = TrackStatus.STARTED
+    conversation_id: str | None = None
+    """The Conversation that it belongs to, if any."""
     speech_s: float | None = None
     """Length of the recording."""
     last_voiced_s: float | None = None

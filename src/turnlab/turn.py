@@ -12,19 +12,29 @@ from typing import Any, cast
 from turnlab.chunks import Chunk, Image, Reply, Speech, Transcript
 from turnlab.clusters.manager import create_task
 from turnlab.clusters.plan import Plan, Step
-from turnlab.errors import ModuleFailed, ModuleTimeout, TurnlabError, UpstreamFailed
+from turnlab.conversations import Conversation, Exchange
+from turnlab.errors import (
+    ModuleFailed,
+    ModuleTimeout,
+    TooMuchOutput,
+    TurnlabError,
+    UpstreamFailed,
+)
 from turnlab.listener import NAME as LISTENER
 from turnlab.listener import Listener
 from turnlab.machine import BACKGROUND
-from turnlab.modules.base import Exchange, Inputs
+from turnlab.modules.base import Inputs
 from turnlab.profiles import USER, Activity, LatencyProfile, Span, critical_path
 from turnlab.records import Recorder
 from turnlab.spill import Spill
 from turnlab.streams import LEAD, Stream
 from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Mode, Track, TrackStatus, new_track_id
-from turnlab.turn_records import TurnRecords, result_of
+from turnlab.turn_records import TRANSCRIPT, TurnRecords, result_of
 from turnlab.work import Executor, Observer, Source, Work
+
+MOST_CHUNKS = 100_000
+"""How many Chunks a Task may make; more than an hour of sound in pieces of 40 ms."""
 
 Sources = Mapping[type[Chunk], Stream[Any]]
 
@@ -53,7 +63,7 @@ class Turn:
         executor: Executor,
         recorder: Recorder,
         mode: Mode,
-        history: tuple[Exchange, ...],
+        conversation: Conversation | None,
         observer: Observer,
         host: Mapping[str, Any],
     ) -> None:
@@ -62,10 +72,11 @@ class Turn:
         self.plan = plan
         self.source = source
         self.mode = mode
-        self.history = history
+        self.conversation = conversation
+        self.history = tuple(conversation.exchanges) if conversation else ()
         self.observer = observer
         self.start_s = self.clock.now()
-        track = _track(plan, source, mode, host)
+        track = _track(plan, source, mode, host, conversation)
         self.records = TurnRecords(track=track, recorder=recorder, observer=observer)
         self.works: dict[str, Work] = {}
         self.activities: dict[str, Activity] = {}
@@ -78,7 +89,7 @@ class Turn:
 
     async def run(self) -> TurnResult:
         """Everything at once: input, Components, listener; then the records."""
-        self.records.open()
+        self.records.open(self.conversation)
         jobs = [asyncio.create_task(self._feed())]
         jobs += [asyncio.create_task(self._component(step)) for step in self.plan.steps]
         jobs.append(asyncio.create_task(self._listen()))
@@ -214,6 +225,10 @@ class Turn:
     async def _emit(self, step: Step, work: Work, output: Stream[Any]) -> None:
         async with aclosing(cast(Any, self.executor.perform(work))) as chunks:
             async for chunk in chunks:
+                if len(output) >= MOST_CHUNKS:
+                    raise TooMuchOutput(
+                        f"{step.name} made more than {MOST_CHUNKS:,} Chunks; make its output end."
+                    )
                 now_s = self.clock.now()
                 work.latency.points.setdefault("first_output", now_s)
                 await output.put(chunk, work.inputs.link(step.name, now_s))
@@ -287,7 +302,11 @@ class Turn:
         heard_s = self.listener.first_audible_s if status is TrackStatus.COMPLETED else None
         total_s = None if heard_s is None else round(heard_s - zero_s, 6)
         self.records.close(status, spans, total_s)
-        return self._turn_result(spans)
+        result = self._turn_result(spans)
+        if self.conversation and status is TrackStatus.COMPLETED:
+            exchange = Exchange(text=result.transcript, reply=result.reply)
+            self.conversation.exchanges.append(exchange)
+        return result
 
     def _spans(self, zero_s: float) -> tuple[Span, ...]:
         heard = self.listener.heard
@@ -301,15 +320,22 @@ class Turn:
             for kind in (Transcript, Reply)
             for step in [self.plan.newest(kind)]
         }
+        speech = self.outputs[self.speaker].gathered() if self.speaker else None
         return TurnResult(
             track=self.records.track,
             tasks=tuple(self.records.tasks.values()),
             spans=spans,
-            transcript=texts[Transcript],
-            reply=texts[Reply],
-            speech=self.outputs[self.speaker].gathered() if self.speaker else None,
+            transcript=texts[Transcript] or self._heard_beside(),
+            reply=texts[Reply] or (speech.text if speech else ""),
+            speech=speech,
             error=self.records.error,
         )
+
+    def _heard_beside(self) -> str:
+        """What a Module that makes no Transcript heard the user say."""
+        results = (task.result_json for task in self.records.tasks.values())
+        profiles = (result.get("result_profile", {}) for result in results)
+        return next((p[TRANSCRIPT] for p in profiles if p.get(TRANSCRIPT)), "")
 
 
 async def _any_begun(streams: list[Stream[Any]]) -> None:
@@ -323,7 +349,13 @@ async def _any_begun(streams: list[Stream[Any]]) -> None:
             wait.cancel()
 
 
-def _track(plan: Plan, source: Source, mode: Mode, host: Mapping[str, Any]) -> Track:
+def _track(
+    plan: Plan,
+    source: Source,
+    mode: Mode,
+    host: Mapping[str, Any],
+    conversation: Conversation | None,
+) -> Track:
     """The Track of a turn that begins now."""
     modules = {step.module.task_name: step.module.version for step in plan.steps}
     return Track(
@@ -332,6 +364,7 @@ def _track(plan: Plan, source: Source, mode: Mode, host: Mapping[str, Any]) -> T
         cluster_hash=plan.cluster.content_hash,
         mode=mode,
         created_at=datetime.now(UTC),
+        conversation_id=conversation.id if conversation else None,
         speech_s=source.speech_s,
         last_voiced_s=source.last_voiced_s,
         host={**host, "modules": modules},

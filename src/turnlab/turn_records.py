@@ -6,13 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from turnlab.conversations import Conversation
 from turnlab.errors import TurnlabError
 from turnlab.profiles import Span
-from turnlab.records import Recorder, content_of
+from turnlab.records import Recorder, contents_of, heard
 from turnlab.streams import Stream
 from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Track, TrackStatus
 from turnlab.work import Observer, Work
+
+TRANSCRIPT = "transcript"
+"""The key of `result_profile` under which a Module that makes something else, such as a
+voice-to-voice model, tells what it heard the user say."""
 
 
 @dataclass(kw_only=True)
@@ -26,8 +31,10 @@ class TurnRecords:
     """By Component; a Component whose moment has not come has none."""
     error: TurnlabError | None = None
 
-    def open(self) -> None:
-        """Write the Track down as started."""
+    def open(self, conversation: Conversation | None) -> None:
+        """Write the Track down as started, and its Conversation."""
+        if conversation is not None:
+            self.recorder.conversation(conversation)
         self.recorder.track(self.track)
 
     def task(self, task: Task) -> None:
@@ -38,8 +45,7 @@ class TurnRecords:
 
     def content(self, stream: Stream[Any], task_id: str | None) -> None:
         """Keep what the stream carries, if it carries anything that is kept."""
-        content = content_of(stream, self.track.track_id, task_id)
-        if content is not None:
+        for content in contents_of(stream, self.track.track_id, task_id):
             self.recorder.content(content)
 
     def end(
@@ -54,6 +60,8 @@ class TurnRecords:
         """Close a Task's record with whatever it made, whether it completed or not."""
         task = self.tasks[name]
         self.content(output, task.id)
+        if transcript := result["result_profile"].get(TRANSCRIPT):
+            self.recorder.content(heard(transcript, self.track.track_id, task.id))
         self.task(
             task.to(
                 status,

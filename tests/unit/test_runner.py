@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from turnlab.chunks import Audio, Caption, Emotion, Image, Passages, Reply, Speech, Transcript
+from turnlab.conversations import Conversation, Exchange
 from turnlab.errors import (
     ClusterNotRunnable,
     InvalidAudio,
     ModuleFailed,
     NoSpeech,
+    TooMuchOutput,
 )
-from turnlab.modules.base import Exchange, Module
+from turnlab.modules.base import Module
 from turnlab.records import ContentKind
+from turnlab.tasks import TaskStatus
 from turnlab.testing import Block, Each, Hang, Pause, Read, Rig, cluster_of, scripted
 from turnlab.testing.clock import settle
 from turnlab.tracks import Mode
@@ -344,9 +347,26 @@ async def test_history_and_parameters_reach_the_module():
 
     rig = Rig(Listening)
     exchange = Exchange(text="hi", reply="hello")
-    result = await rig.run(VOICE, history=[exchange])
+    result = await rig.run(VOICE, conversation=Conversation(exchanges=[exchange]))
     assert seen == [((exchange,), "reply", result.track.track_id)]
     assert result.tasks[0].result_json["result_profile"] == {"text": "a", "note": 1}
+
+
+async def test_a_module_that_never_ends_is_stopped(monkeypatch):
+    monkeypatch.setattr("turnlab.turn.MOST_CHUNKS", 50)
+
+    class Flood(scripted("reply", [Audio], Reply)):
+        """Writes for ever."""
+
+        async def run(self, inputs, context):
+            while True:
+                yield Reply(text="a")
+
+    rig = Rig(Flood, voice())
+    result = await rig.run(VOICE)
+    assert isinstance(result.error, TooMuchOutput)
+    assert result.error.component == "reply"
+    assert rig.recorder.tasks_named("reply")[0].status is TaskStatus.FAILED
 
 
 async def test_a_bug_around_the_modules_fails_the_track_and_leaves_no_task_open():

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from turnlab import __version__
+from turnlab.cli.conversations import conversations
 from turnlab.cli.demo import demo
 from turnlab.cli.lists import clusters, modules
 from turnlab.cli.run import run
@@ -31,6 +32,7 @@ app.command()(demo)
 app.add_typer(clusters, name="clusters")
 app.add_typer(modules, name="modules")
 app.add_typer(tracks, name="tracks")
+app.add_typer(conversations, name="conversations")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from turnlab.cli.session import (
     ClusterFolders,
     ModuleFolders,
     find_parts,
+    open_queries,
     open_runner,
     parse_overrides,
     require_models,
@@ -28,8 +29,8 @@ from turnlab.cli.session import (
 from turnlab.cli.turns import check_out, report_of, write_sound
 from turnlab.clusters import Plan, make_plan
 from turnlab.clusters.plan import require_speech
+from turnlab.conversations import Conversation
 from turnlab.errors import ClusterNotRunnable, TurnlabError
-from turnlab.modules.base import Exchange
 from turnlab.reports.terminal import turn_view
 from turnlab.reports.turn import TurnReport
 from turnlab.reports.words import clean
@@ -52,7 +53,7 @@ class Request:
     pace: Pace
     budget_s: float | None
     out: Path | None
-    conversation: bool
+    conversation: Conversation | None
 
 
 def run(
@@ -82,8 +83,14 @@ def run(
         Path | None, typer.Option(help="Where to write the spoken reply (of the last turn).")
     ] = None,
     conversation: Annotated[
-        bool, typer.Option(help="Let each turn know the turns before it.")
+        bool, typer.Option("--conversation", help="Let each turn know the turns before it.")
     ] = False,
+    continue_: Annotated[
+        str | None,
+        typer.Option(
+            "--continue", metavar="ID", help="Go on with a Conversation that was recorded."
+        ),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="component.param=value for this run; repeatable."),
@@ -114,9 +121,17 @@ def run(
         pace=pace,
         budget_s=None if budget_s is None else check_budget(budget_s),
         out=None if out is None else check_out(out, audio),
-        conversation=conversation,
+        conversation=_conversation(conversation, continue_),
     )
     return run_to_the_end(_run(request, json_))
+
+
+def _conversation(begin: bool, known: str | None) -> Conversation | None:
+    """A new Conversation, the one with the id `known`, or none."""
+    if known is None:
+        return Conversation() if begin else None
+    found: Conversation = open_queries().get_conversation(known)
+    return found
 
 
 def require_pictures_read(plan: Plan, images: Sequence[Path]) -> None:
@@ -132,6 +147,8 @@ async def _run(request: Request, as_json: bool) -> int:
         _show(report, as_json)
         failed = failed or report.error is not None
         over = over or (report.verdict or {}).get("outcome") == "fail"
+    if progress and request.conversation:
+        progress.print(f"To go on with this conversation: --continue {request.conversation.id}")
     return 1 if failed else EXIT_OVER_BUDGET if over else 0
 
 
@@ -172,7 +189,6 @@ def _refused(request: Request, path: Path, error: TurnlabError) -> TurnReport:
 async def _turns(
     request: Request, recordings: list[Recording], images: tuple[Image, ...], progress: Progress
 ) -> AsyncIterator[TurnReport]:
-    history: list[Exchange] = []
     with progress:
         async with open_runner() as (runner, executor):
             progress.say("loading the models")
@@ -186,11 +202,9 @@ async def _turns(
                     request.plan,
                     source,
                     mode=request.mode,
-                    history=history if request.conversation else (),
+                    conversation=request.conversation,
                     observer=progress,
                 )
-                if result.error is None:
-                    history.append(Exchange(text=result.transcript, reply=result.reply))
                 progress.hide()
                 yield report_of(result, source, request.budget_s)
                 if request.out is not None and result.speech is not None:

@@ -78,6 +78,17 @@ async def open_runner() -> AsyncIterator[tuple[Runner, EmbeddedExecutor]]:
             await asyncio.to_thread(journal.close)
 
 
+def open_queries() -> Any:
+    """The module that reads the records back. Raises RecordingFailed."""
+    from turnlab.server.setup import open_database
+
+    open_database()
+    # Only now: the models cannot be imported before the settings are known.
+    from turnlab.server import queries
+
+    return queries
+
+
 def run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
     """The exit code of `work`; Ctrl-C, SIGTERM and a closed terminal cancel it, code 130."""
     try:
@@ -132,6 +143,7 @@ __all__ = [
     "Parts",
     "find_parts",
     "find_registry",
+    "open_queries",
     "open_runner",
     "parse_overrides",
     "require_models",

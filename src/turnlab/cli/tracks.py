@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from turnlab.cli.session import open_queries
 from turnlab.profiles import Span, SpanKind
 from turnlab.records import Content
 from turnlab.reports.terminal import turn_view
@@ -29,7 +30,7 @@ def list_tracks(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
     """List the newest Tracks."""
-    queries = _queries()
+    queries = open_queries()
     found = queries.list_tracks(cluster=cluster, status=status, limit=limit)
     if as_json:
         for track in found:
@@ -51,7 +52,7 @@ def show_track(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a Track: its texts, its waterfall, its Tasks with all that was recorded of them."""
-    track, tasks, contents = _queries().get_track(track_id)
+    track, tasks, contents = open_queries().get_track(track_id)
     if as_json:
         rows = [_task_row(task) for task in tasks]
         texts = [_content_row(content) for content in contents]
@@ -68,16 +69,6 @@ def show_track(
     console.print(table)
 
 
-def _queries() -> Any:
-    from turnlab.server.setup import open_database
-
-    open_database()
-    # Only now: the models cannot be imported before the settings are known.
-    from turnlab.server import queries
-
-    return queries
-
-
 def _track_row(track: Track) -> dict[str, Any]:
     return {
         "track_id": track.track_id,
@@ -85,6 +76,7 @@ def _track_row(track: Track) -> dict[str, Any]:
         "cluster_hash": track.cluster_hash,
         "mode": str(track.mode),
         "status": str(track.status),
+        "conversation_id": track.conversation_id,
         "created_at": track.created_at.isoformat(),
         "speech_s": track.speech_s,
         "last_voiced_s": track.last_voiced_s,
@@ -129,6 +121,7 @@ def _report(track: Track, tasks: list[Task], contents: list[Content]) -> TurnRep
         cluster=track.cluster,
         mode=track.mode,
         status=track.status,
+        conversation_id=track.conversation_id,
         transcript=texts.get("DataText", ""),
         reply=texts.get("ResText", ""),
         speech_s=track.speech_s,

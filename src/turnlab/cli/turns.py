@@ -31,6 +31,7 @@ def report_of(
         cluster=track.cluster,
         mode=track.mode,
         status=track.status,
+        conversation_id=track.conversation_id,
         pace=source.pace,
         transcript=result.transcript,
         reply=result.reply,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 from pydantic import BaseModel, Field, ValidationError
 
 from turnlab.chunks import Chunk, Origin
+from turnlab.conversations import Exchange as Exchange
 from turnlab.errors import InvalidModule, InvalidParams, TurnlabError
 from turnlab.machine import BACKGROUND, Machine
 from turnlab.profiles import LatencyProfile
@@ -29,14 +30,6 @@ TEMPLATE_FIELDS = ("text", "caption", "emotion", "passages", "history")
 def loaded(default: Any, **kwargs: Any) -> Any:
     """A Params field that `load()` reads: Tasks that differ in it do not share an instance."""
     return Field(default, json_schema_extra={"loaded": True}, **kwargs)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """One earlier turn of the Conversation: what was asked and what was replied."""
-
-    text: str
-    reply: str
 
 
 class Inputs:

@@ -45,6 +45,7 @@ class TurnReport:
     cluster: str
     mode: str
     status: str
+    conversation_id: str | None = None
     pace: str = ""
     """How the audio came in, such as `whole` or `realtime`."""
     transcript: str = ""
@@ -82,9 +83,10 @@ class TurnReport:
 
     def as_json(self) -> dict[str, Any]:
         """The object that `turnlab run --json` prints for the turn."""
-        keys = ("track_id", "cluster", "mode", "status", "transcript", "reply", "speech_s")
+        keys = ("track_id", "cluster", "mode", "status", "conversation_id")
+        texts = ("transcript", "reply", "speech_s")
         return {
-            **{key: getattr(self, key) for key in keys},
+            **{key: getattr(self, key) for key in (*keys, *texts)},
             "voice_to_voice_s": self.voice_to_voice_s,
             "spans": [span.as_json() for span in self.spans],
             "tasks": [task.as_json() for task in self.tasks],

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
+from turnlab.conversations import Conversation
 from turnlab.records import Content, ContentKind
 from turnlab.tasks import Task
 from turnlab.tracks import Track, TrackStatus
 
-Record = Track | Task | Content
+Ended = Track | Task | Content
+"""Records whose end is announced."""
+Record = Ended | Conversation
 Waiter = Future[None]
 
-TABLES = ("Track", "Task", *(kind.value for kind in ContentKind))
+TABLES = ("Conversation", "Track", "Task", *(kind.value for kind in ContentKind))
 
 
 class Batch:
@@ -20,7 +23,7 @@ class Batch:
     def __init__(self) -> None:
         self.records: dict[str, dict[str, Record]] = {name: {} for name in TABLES}
         """By the name of their model and by id, parents before children."""
-        self.ends: dict[str, Record] = {}
+        self.ends: dict[str, Ended] = {}
         """What is to be announced, by id, in the order in which it came to its end."""
         self.refused: list[str] = []
         self.waiters: list[Waiter] = []
@@ -36,13 +39,15 @@ class Batch:
             case Track():
                 ends = item.status is not TrackStatus.STARTED
                 self._keep("Track", item.track_id, item, ends=ends)
+            case Conversation():
+                self.records["Conversation"][item.id] = item
             case Content():
                 ends = item.kind is ContentKind.DATA_TEXT
                 self._keep(item.kind.value, item.id, item, ends=ends)
             case Future():
                 self.waiters.append(item)
 
-    def _keep(self, table: str, key: str, record: Record, *, ends: bool) -> None:
+    def _keep(self, table: str, key: str, record: Ended, *, ends: bool) -> None:
         self.records[table][key] = record
         if ends:
             self.ends[key] = record
@@ -50,8 +55,9 @@ class Batch:
     def refuse(self, key: str) -> None:
         """Take out the record of this id, which can never be written."""
         self.refused.append(key)
-        for records in (*self.records.values(), self.ends):
+        for records in self.records.values():
             records.pop(key, None)
+        self.ends.pop(key, None)
 
     def wake(self, error: Exception | None = None) -> None:
         """Tell those who wait that all is written, or why not."""

@@ -16,7 +16,7 @@ from django.dispatch import Signal
 
 from turnlab.records import Content
 from turnlab.server import signals
-from turnlab.server.batch import Record
+from turnlab.server.batch import Ended
 from turnlab.server.rows import Table
 from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Track
@@ -36,7 +36,7 @@ class Report:
 class Announcement:
     """A record that was committed at `written_at`, in `table`."""
 
-    record: Record
+    record: Ended
     table: Table
     written_at: datetime
 
@@ -111,7 +111,7 @@ class Dispatcher:
                 self._report(Report(what=f"receiver {_name(receiver)}", error=_described(answer)))
 
 
-def _signals_of(record: Record) -> list[Signal]:
+def _signals_of(record: Ended) -> list[Signal]:
     match record:
         case Task(status=TaskStatus.COMPLETED):
             return [signals.completed_task, signals.completed(record.task_name)]

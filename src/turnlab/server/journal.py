@@ -23,6 +23,7 @@ import time
 from collections import deque
 from threading import Event, Thread
 
+from turnlab.conversations import Conversation
 from turnlab.errors import RecordingFailed
 from turnlab.records import Content
 from turnlab.server.batch import Batch, Record, Waiter
@@ -67,6 +68,10 @@ class Journal:
         """How many records are not durable yet; versions in the queue count one by one."""
         return len(self._queue) + len(self._batch)
 
+    def conversation(self, conversation: Conversation) -> None:
+        """Keep that there is such a Conversation. Raises RecordingFailed after `close`."""
+        self._put(conversation)
+
     def track(self, track: Track) -> None:
         """Keep the Track as it is now. Raises RecordingFailed after `close`."""
         self._put(track)
@@ -76,7 +81,7 @@ class Journal:
         self._put(task)
 
     def content(self, content: Content) -> None:
-        """Keep a text or a sound. Raises RecordingFailed after `close`."""
+        """Keep a text, a sound, a picture or a context. Raises RecordingFailed after `close`."""
         self._put(content)
 
     async def flush(self) -> None:

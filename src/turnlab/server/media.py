@@ -1,4 +1,4 @@
-"""Sounds in the media storage: 16-bit PCM WAV files, mono."""
+"""Media in their storage: sounds as 16-bit PCM WAV files, mono; pictures as they were given."""
 
 from __future__ import annotations
 
@@ -8,46 +8,67 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from django.core.files import File
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
-from turnlab.chunks import Audio, Samples, Sound, Speech
-from turnlab.errors import InvalidAudio, UnreadableFile
+from turnlab.chunks import Audio, Image, Samples, Sound, Speech
+from turnlab.errors import InvalidAudio, InvalidImage, UnreadableFile
 from turnlab.records import Content, ContentKind
 
 _BLOCK = 1 << 20  # samples converted at a time
 _IN_MEMORY = 8 << 20  # bytes of WAV held in memory; a longer one goes through a temporary file
 _FULL_SCALE = 1 << 15
+_SUFFIXES = {
+    "image/gif": "gif",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+    "image/webp": "webp",
+}
 _SAFE = re.compile(r"[0-9a-f-]{32,36}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptContent(Content):
-    """A Content as it is kept: its sound lies in `file` of the media storage, `sound` is None."""
+    """A Content as it is kept: its media lie in `file` of the storage and nowhere else."""
 
     file: str = ""
     duration_s: float = 0.0
-    """Length in seconds; 0 for a text."""
+    """Length in seconds; 0 for what is no sound."""
     sample_rate: int = 0
-    """In Hz; 0 for a text."""
+    """In Hz; 0 for what is no sound."""
+    media_type: str = ""
+    """Of a picture, such as image/png."""
 
 
-def save_sound(content: Content) -> KeptContent:
-    """Write the sound of `content` to the media storage, piece by piece.
+def save_media(content: Content) -> KeptContent:
+    """Write the picture, or the sound piece by piece, of `content` to the media storage.
 
-    Raises InvalidAudio if the pieces make no sound, else what the storage raises (OSError).
+    Raises InvalidAudio if the pieces make no sound, InvalidImage if the picture is of no type
+    that is kept, else what the storage raises (OSError).
     """
-    kept = {f.name: getattr(content, f.name) for f in fields(Content) if f.name != "sound"}
+    bare = {f.name for f in fields(Content)} - {"sound", "picture"}
+    kept = {name: getattr(content, name) for name in bare}
+    if content.picture is not None:
+        return _save_picture(content, content.picture, kept)
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
         frames, rate = _spool(spool, content.sound or ())
         if not frames:
             return KeptContent(**kept)
         spool.seek(0)
-        file = default_storage.save(_path(content), File(spool))
+        file = default_storage.save(_path(content, "audio", "wav"), File(spool))
     return KeptContent(**kept, file=file, duration_s=frames / rate, sample_rate=rate)
+
+
+def _save_picture(content: Content, picture: Image, kept: dict[str, Any]) -> KeptContent:
+    suffix = _SUFFIXES.get(picture.media_type)
+    if suffix is None:
+        raise InvalidImage(f"A picture of type {picture.media_type!r} is not kept; give PNG.")
+    file = default_storage.save(_path(content, "images", suffix), ContentFile(picture.data))
+    return KeptContent(**kept, file=file, media_type=picture.media_type)
 
 
 def rereadable(content: Content) -> Content:
@@ -70,10 +91,10 @@ def load_sound(content: KeptContent) -> Sound:
     return Speech(samples=samples, sample_rate=content.sample_rate, text=content.text)
 
 
-def _path(content: Content) -> str:
+def _path(content: Content, area: str, suffix: str) -> str:
     """Spread over folders by the Track's digits; nothing of it can name another folder."""
     folder = _digits(content.track_id[-32:])[:2]
-    return f"audio/{folder}/{_digits(content.id)}.wav"
+    return f"{area}/{folder}/{_digits(content.id)}.{suffix}"
 
 
 def _digits(name: str) -> str:

@@ -13,6 +13,19 @@ from django.db import models
 from turnlab.tasks import TaskStatus
 
 
+class Conversation(models.Model):
+    """The turns of one session with one user. Its id is `C-` and 32 hex digits."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=["created_at"], name="conversation_by_time"),)
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class Track(models.Model):
     """One turn through one Cluster. Durations are in seconds."""
 
@@ -21,6 +34,13 @@ class Track(models.Model):
     cluster_hash = models.CharField(max_length=128)
     mode = models.CharField(max_length=16)
     status = models.CharField(max_length=16)
+    conversation = models.ForeignKey(
+        Conversation,
+        on_delete=models.CASCADE,
+        related_name="tracks",
+        null=True,
+        db_constraint=False,
+    )
     speech_s = models.FloatField(null=True)
     last_voiced_s = models.FloatField(null=True)
     voice_to_voice_s = models.FloatField(null=True)
@@ -105,6 +125,13 @@ class DataAudio(Sound):
     """What the user said, as sound."""
 
 
+class DataImage(Content):
+    """What the user showed: a picture in the media storage, as it was given."""
+
+    file = models.FileField(max_length=255)
+    media_type = models.CharField(max_length=64)
+
+
 class DataText(Content):
     """What the user said, as text."""
 
@@ -121,3 +148,20 @@ class ResSpeech(Sound):
     """What the reply sounds like; `text` is what it speaks."""
 
     text = models.TextField(blank=True)
+
+
+class Context(Content):
+    """What a Task found out about a turn, as its Chunk's JSON."""
+
+    profile = models.JSONField(default=dict)
+
+    class Meta:
+        abstract = True
+
+
+class ContextEmotion(Context):
+    """What the user felt: T, A, V, M and what lies behind them."""
+
+
+class ContextRAG(Context):
+    """The passages that retrieval found, with source and score."""

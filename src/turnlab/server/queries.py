@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from turnlab.errors import UnknownTrack
+from django.db.models import Count
+
+from turnlab.conversations import Conversation, Exchange, check_conversation_id
+from turnlab.errors import UnknownConversation, UnknownTrack
 from turnlab.records import ContentKind
 from turnlab.server import models
 from turnlab.server.media import KeptContent
@@ -39,6 +42,44 @@ def get_track(track_id: str) -> tuple[Track, list[Task], list[KeptContent]]:
         )
     tasks = models.Task.objects.filter(track_id=track_id).order_by("created_at", "id")
     return _track(row), [_task(each) for each in tasks.values()], _contents(track_id)
+
+
+def list_conversations(limit: int = 20) -> list[tuple[Conversation, int]]:
+    """The newest Conversations first, without their exchanges, and how many Tracks each has."""
+    rows = models.Conversation.objects.annotate(count=Count("tracks")).order_by("-created_at")
+    return [(Conversation(id=r.id, created_at=r.created_at), r.count) for r in rows[:limit]]
+
+
+def get_conversation(conversation_id: str) -> Conversation:
+    """A Conversation with its exchanges: those of its Tracks that completed, oldest first.
+
+    Raises UnknownConversation.
+    """
+    row = models.Conversation.objects.filter(id=check_conversation_id(conversation_id)).first()
+    if row is None:
+        raise UnknownConversation(
+            f"There is no Conversation {conversation_id}; `turnlab conversations list` shows "
+            "those there are."
+        )
+    done = row.tracks.filter(status=TrackStatus.COMPLETED).order_by("created_at", "track_id")
+    ids = list(done.values_list("track_id", flat=True))
+    exchanges = [Exchange(text=_text_of(i, *_HEARD), reply=_text_of(i, *_REPLIED)) for i in ids]
+    return Conversation(id=row.id, created_at=row.created_at, exchanges=exchanges)
+
+
+_HEARD = (models.DataText,)
+_REPLIED = (models.ResText, models.ResSpeech)
+
+
+def _text_of(
+    track_id: str, *tables: type[models.DataText | models.ResText | models.ResSpeech]
+) -> str:
+    """The newest text of the Track in the first of the tables that has one."""
+    for table in tables:
+        rows = table._default_manager.filter(track_id=track_id).order_by("-created_at", "-id")
+        if text := rows.values_list("text", flat=True).first():
+            return str(text)
+    return ""
 
 
 def _contents(track_id: str) -> list[KeptContent]:

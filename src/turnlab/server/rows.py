@@ -123,6 +123,9 @@ def _upsert(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
     columns = [str(f.column) for f in fields]
     key = str(model._meta.pk.column)
     changing = [c for c in columns if c not in (key, "created_at")]
-    conflict = connection.ops.on_conflict_suffix_sql(fields, OnConflict.UPDATE, changing, [key])
+    # A record of which nothing can change is written once.
+    action = OnConflict.UPDATE if changing else OnConflict.IGNORE
+    insert = connection.ops.insert_statement(on_conflict=action)
+    conflict = connection.ops.on_conflict_suffix_sql(fields, action, changing, [key])
     names, marks = ", ".join(quote(c) for c in columns), ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {quote(model._meta.db_table)} ({names}) VALUES ({marks}) {conflict}"
+    return f"{insert} {quote(model._meta.db_table)} ({names}) VALUES ({marks}) {conflict}"

@@ -11,17 +11,17 @@ from functools import cached_property
 from django.db import DatabaseError, DataError, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from turnlab.errors import InvalidAudio
+from turnlab.errors import InvalidAudio, InvalidImage
 from turnlab.records import Content
 from turnlab.server import models
 from turnlab.server.batch import TABLES, Batch, Record
 from turnlab.server.dispatch import Announcement, Report
-from turnlab.server.media import KeptContent, rereadable, save_sound
+from turnlab.server.media import KeptContent, rereadable, save_media
 from turnlab.server.rows import Row, Table
 
 logger = logging.getLogger(__name__)
 
-_SOUNDS = [name for name in TABLES if issubclass(getattr(models, name), models.Sound)]
+_WITH_FILES = [name for name in TABLES if hasattr(getattr(models, name), "file")]
 _Rows = list[tuple[Table, dict[str, Row]]]
 
 
@@ -42,7 +42,7 @@ class Writer:
         Raises OSError or DatabaseError; then no row is written and the batch can be tried again.
         """
         written_at = datetime.now(UTC)
-        self._save_sounds(batch)
+        self._save_files(batch)
         rows = self._rows(batch, written_at)
         try:
             self._commit(rows)
@@ -71,18 +71,18 @@ class Writer:
             return self._tables[record.kind.value]
         return self._tables[type(record).__name__]
 
-    def _save_sounds(self, batch: Batch) -> None:
-        for name in _SOUNDS:
+    def _save_files(self, batch: Batch) -> None:
+        for name in _WITH_FILES:
             for key, content in list(batch.records[name].items()):
                 if isinstance(content, Content) and not isinstance(content, KeptContent):
-                    self._save_sound(batch, name, key, rereadable(content))
+                    self._save_file(batch, name, key, rereadable(content))
 
-    # A sound is let go as soon as it is in its file, also when its row then has to wait.
-    def _save_sound(self, batch: Batch, name: str, key: str, content: Content) -> None:
+    # Media are let go as soon as they are in their file, also when the row then has to wait.
+    def _save_file(self, batch: Batch, name: str, key: str, content: Content) -> None:
         batch.records[name][key] = content
         try:
-            batch.records[name][key] = save_sound(content)
-        except InvalidAudio as error:
+            batch.records[name][key] = save_media(content)
+        except (InvalidAudio, InvalidImage) as error:
             self._refuse(batch, key, error)
 
     def _rows(self, batch: Batch, written_at: datetime) -> _Rows:

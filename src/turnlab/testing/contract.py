@@ -22,6 +22,7 @@ import pytest
 
 from turnlab.chunks import Chunk, Sound
 from turnlab.clock import MonotonicClock
+from turnlab.conversations import Conversation
 from turnlab.errors import InvalidParams
 from turnlab.modules.base import Exchange, Module
 from turnlab.tasks import Task, TaskStatus
@@ -156,11 +157,14 @@ class ModuleContract:
         self, rig: Rig, inputs: tuple[Chunk, ...], mode: Mode = Mode.STREAMED
     ) -> tuple[TurnResult, list[Chunk]]:
         seen = _Seen()
-        run = rig.run(*inputs, mode=mode, history=self.history, observer=seen)
+        run = rig.run(*inputs, mode=mode, conversation=self._conversation(), observer=seen)
         result = asyncio.run(run)
         _completed(result)
         assert seen.chunks, "it completed without a Chunk"
         return result, seen.chunks
+
+    def _conversation(self) -> Conversation:
+        return Conversation(exchanges=list(self.history))
 
     @pytest.mark.parametrize("moment", ["started", "first output"])
     def test_cancelling_stops_it(self, rig: Rig, moment: str) -> None:
@@ -171,7 +175,7 @@ class ModuleContract:
         seen = _Seen()
         turn = rig.turn(*self.inputs)
         run = asyncio.ensure_future(
-            rig.runner.run(rig.plan, turn, observer=seen, history=self.history)
+            rig.runner.run(rig.plan, turn, observer=seen, conversation=self._conversation())
         )
         reached = seen.first if moment == "first output" else seen.started
         waiting = asyncio.ensure_future(reached.wait())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from turnlab.conversations import Conversation
 from turnlab.records import Content, ContentKind
 from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Track, TrackStatus
@@ -11,8 +12,12 @@ class MemoryRecorder:
     """Keeps every version of every record, in the order in which they were written."""
 
     def __init__(self) -> None:
-        self.log: list[Track | Task | Content] = []
+        self.log: list[Conversation | Track | Task | Content] = []
         self.flushes = 0
+
+    def conversation(self, conversation: Conversation) -> None:
+        """Keep the Conversation."""
+        self.log.append(conversation)
 
     def track(self, track: Track) -> None:
         """Keep this version of the Track."""
@@ -23,7 +28,7 @@ class MemoryRecorder:
         self.log.append(task)
 
     def content(self, content: Content) -> None:
-        """Keep a text or a sound."""
+        """Keep a text, a sound, a picture or a context."""
         self.log.append(content)
 
     async def flush(self) -> None:

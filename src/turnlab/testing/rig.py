@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from turnlab.chunks import Audio, Chunk, Image
 from turnlab.clock import Clock
 from turnlab.clusters.declaration import Cluster, Component, make_cluster
 from turnlab.clusters.plan import make_plan
+from turnlab.conversations import Conversation
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.machine import Machine
 from turnlab.modules.base import Module
@@ -66,7 +67,7 @@ class Rig:
         *script: Action,
         mode: Mode = Mode.STREAMED,
         observer: Observer | None = None,
-        history: Iterable[Any] = (),
+        conversation: Conversation | None = None,
         **fields: Any,
     ) -> TurnResult:
         """Run a turn; on a FakeClock time passes as fast as it can."""
@@ -75,7 +76,7 @@ class Rig:
             self.turn(*script, **fields),
             mode=mode,
             observer=observer,
-            history=history,
+            conversation=conversation,
         )
         return await self.drive(run)
 
