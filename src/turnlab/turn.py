@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from turnlab.chunks import Chunk, Image, Reply, Speech, Transcript
+from turnlab.chunks import Chunk, Reply, Speech, Transcript
 from turnlab.clusters.manager import create_task
 from turnlab.clusters.plan import Plan, Step
 from turnlab.conversations import Conversation, Exchange
@@ -123,17 +123,19 @@ class Turn:
             clock=self.clock,
             producer=producer,
             consumers=readers + (producer == self.speaker),
-            lead=LEAD if self._bounded(kind, producer) else None,
+            lead=LEAD if self._bounded(producer) else None,
             spill=self.spill,
         )
 
-    def _bounded(self, kind: type[Chunk], producer: str) -> bool:
-        """Not where some reader begins only after the end, or else both would wait for ever.
+    def _bounded(self, producer: str) -> bool:
+        """Not where a reader may begin only after an end that is yet to come: both would wait.
 
-        Nor are pictures, which are all there before the sound: a reader may take that first.
+        That end is the producer's own where `after` names it, and that of another kind where
+        the user gives several at once.
         """
         awaited = any(producer in step.component.after for step in self.plan.steps)
-        return self.mode is Mode.STREAMED and not awaited and kind is not Image
+        several = producer == USER and len(self.source.kinds) > 1
+        return self.mode is Mode.STREAMED and not awaited and not several
 
     async def _feed(self) -> None:
         try:
