@@ -35,7 +35,7 @@ from turnlab.tracks import Mode
 MADE = (Transcript, Caption, Emotion, Passages, Reply, Speech)
 RATE = 1_000
 HUNG_S = 30
-"""Of the real clock: a turn takes a fraction of a second, so one that takes longer waits for ever."""
+"""Of the real clock, where a turn takes a fraction of a second: longer is waiting for ever."""
 
 
 def told(chunk: Chunk | None) -> str:
