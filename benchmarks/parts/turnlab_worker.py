@@ -23,7 +23,7 @@ from turnlab.machine import BACKGROUND, Machine
 from turnlab.runner import Runner
 from turnlab.server.setup import open_records
 from turnlab.tracks import Mode
-from turnlab.turn import TurnResult
+from turnlab.turn_result import TurnResult
 from turnlab.work import Observer
 
 WRITING = ("first_token", "decode")

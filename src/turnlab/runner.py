@@ -10,7 +10,8 @@ from turnlab.conversations import Conversation
 from turnlab.errors import ClusterNotRunnable
 from turnlab.records import Recorder
 from turnlab.tracks import Mode
-from turnlab.turn import Turn, TurnResult
+from turnlab.turn import Turn
+from turnlab.turn_result import TurnResult
 from turnlab.work import Executor, Observer, Source
 
 

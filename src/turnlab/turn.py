@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
-from turnlab.chunks import Chunk, Reply, Speech, Transcript
+from turnlab.chunks import Chunk, Speech
 from turnlab.clusters.manager import create_task
 from turnlab.clusters.plan import Plan, Step
 from turnlab.conversations import Conversation, Exchange
@@ -28,28 +26,16 @@ from turnlab.profiles import USER, Activity, LatencyProfile, Span, critical_path
 from turnlab.records import Recorder
 from turnlab.spill import Spill
 from turnlab.streams import LEAD, Stream
-from turnlab.tasks import Task, TaskStatus
-from turnlab.tracks import Mode, Track, TrackStatus, new_track_id
-from turnlab.turn_records import TRANSCRIPT, TurnRecords, result_of
+from turnlab.tasks import TaskStatus
+from turnlab.tracks import Mode, TrackStatus
+from turnlab.turn_records import TurnRecords, begin_track, result_of
+from turnlab.turn_result import TurnResult, turn_result
 from turnlab.work import Executor, Observer, Source, Work
 
 MOST_CHUNKS = 100_000
 """How many Chunks a Task may make; more than an hour of sound in pieces of 40 ms."""
 
 Sources = Mapping[type[Chunk], Stream[Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TurnResult:
-    """What became of a turn; `error` is None if it completed."""
-
-    track: Track
-    tasks: tuple[Task, ...]
-    spans: tuple[Span, ...]
-    transcript: str
-    reply: str
-    speech: Speech | None
-    error: TurnlabError | None
 
 
 class Turn:
@@ -76,7 +62,7 @@ class Turn:
         self.history = tuple(conversation.exchanges) if conversation else ()
         self.observer = observer
         self.start_s = self.clock.now()
-        track = _track(plan, source, mode, host, conversation)
+        track = begin_track(plan, source, mode, host, conversation)
         self.records = TurnRecords(track=track, recorder=recorder, observer=observer)
         self.works: dict[str, Work] = {}
         self.activities: dict[str, Activity] = {}
@@ -304,7 +290,7 @@ class Turn:
         heard_s = self.listener.first_audible_s if status is TrackStatus.COMPLETED else None
         total_s = None if heard_s is None else round(heard_s - zero_s, 6)
         self.records.close(status, spans, total_s)
-        result = self._turn_result(spans)
+        result = turn_result(self.plan, self.outputs, self.records, spans)
         if self.conversation and status is TrackStatus.COMPLETED:
             exchange = Exchange(text=result.transcript, reply=result.reply)
             self.conversation.exchanges.append(exchange)
@@ -316,29 +302,6 @@ class Turn:
             return ()
         return tuple(critical_path(heard, self.listener.lead_s, zero_s, self.activities))
 
-    def _turn_result(self, spans: tuple[Span, ...]) -> TurnResult:
-        texts = {
-            kind: getattr(self.outputs[step.name].gathered(), "text", "") if step else ""
-            for kind in (Transcript, Reply)
-            for step in [self.plan.newest(kind)]
-        }
-        speech = self.outputs[self.speaker].gathered() if self.speaker else None
-        return TurnResult(
-            track=self.records.track,
-            tasks=tuple(self.records.tasks.values()),
-            spans=spans,
-            transcript=texts[Transcript] or self._heard_beside(),
-            reply=texts[Reply] or (speech.text if speech else ""),
-            speech=speech,
-            error=self.records.error,
-        )
-
-    def _heard_beside(self) -> str:
-        """What a Module that makes no Transcript heard the user say."""
-        results = (task.result_json for task in self.records.tasks.values())
-        profiles = (result.get("result_profile", {}) for result in results)
-        return next((p[TRANSCRIPT] for p in profiles if p.get(TRANSCRIPT)), "")
-
 
 async def _any_begun(streams: list[Stream[Any]]) -> None:
     """Wait until one of the streams has a first Chunk or has closed without one."""
@@ -349,28 +312,6 @@ async def _any_begun(streams: list[Stream[Any]]) -> None:
     finally:
         for wait in waits:
             wait.cancel()
-
-
-def _track(
-    plan: Plan,
-    source: Source,
-    mode: Mode,
-    host: Mapping[str, Any],
-    conversation: Conversation | None,
-) -> Track:
-    """The Track of a turn that begins now."""
-    modules = {step.module.task_name: step.module.version for step in plan.steps}
-    return Track(
-        track_id=new_track_id(plan.cluster.name),
-        cluster=plan.cluster.name,
-        cluster_hash=plan.cluster.content_hash,
-        mode=mode,
-        created_at=datetime.now(UTC),
-        conversation_id=conversation.id if conversation else None,
-        speech_s=source.speech_s,
-        last_voiced_s=source.last_voiced_s,
-        host={**host, "modules": modules},
-    )
 
 
 def _allowed_s(step: Step) -> float:

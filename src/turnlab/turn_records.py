@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from turnlab.clusters.plan import Plan
 from turnlab.conversations import Conversation
 from turnlab.errors import TurnlabError
 from turnlab.profiles import Span
 from turnlab.records import Recorder, contents_of, heard
 from turnlab.streams import Stream
 from turnlab.tasks import Task, TaskStatus
-from turnlab.tracks import Track, TrackStatus
-from turnlab.work import Observer, Work
+from turnlab.tracks import Mode, Track, TrackStatus, new_track_id
+from turnlab.work import Observer, Source, Work
 
 TRANSCRIPT = "transcript"
 """The key of `result_profile` under which a Module that makes something else, such as a
@@ -88,6 +90,28 @@ class TurnRecords:
             error_message=self.error.message if self.error else "",
         )
         self.recorder.track(self.track)
+
+
+def begin_track(
+    plan: Plan,
+    source: Source,
+    mode: Mode,
+    host: Mapping[str, Any],
+    conversation: Conversation | None,
+) -> Track:
+    """The Track of a turn that begins now."""
+    modules = {step.module.task_name: step.module.version for step in plan.steps}
+    return Track(
+        track_id=new_track_id(plan.cluster.name),
+        cluster=plan.cluster.name,
+        cluster_hash=plan.cluster.content_hash,
+        mode=mode,
+        created_at=datetime.now(UTC),
+        conversation_id=conversation.id if conversation else None,
+        speech_s=source.speech_s,
+        last_voiced_s=source.last_voiced_s,
+        host={**host, "modules": modules},
+    )
 
 
 def result_of(work: Work, output: Stream[Any], start_s: float) -> dict[str, Any]:

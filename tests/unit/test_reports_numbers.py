@@ -12,7 +12,8 @@ from tests.unit.test_reports_samples import CHAINED, failed, some_turns, spans, 
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports import numbers
 from turnlab.reports.kinds import LOOKS
-from turnlab.reports.rows import discrepancy, ending, total_text, waterfall_rows
+from turnlab.reports.rows import cost_text, discrepancy, ending, total_text, waterfall_rows
+from turnlab.reports.turn import TaskReport
 
 
 def test_json_has_exactly_the_published_keys() -> None:
@@ -22,10 +23,13 @@ def test_json_has_exactly_the_published_keys() -> None:
         "cluster",
         "mode",
         "status",
+        "conversation_id",
         "transcript",
         "reply",
         "speech_s",
+        "context",
         "voice_to_voice_s",
+        "cost_usd",
         "spans",
         "tasks",
         "verdict",
@@ -38,7 +42,31 @@ def test_json_has_exactly_the_published_keys() -> None:
         "status",
         "error_code",
         "latency_profile",
+        "usage",
+        "cost_usd",
     }
+
+
+@pytest.mark.parametrize(
+    ("costs", "total", "told"),
+    [
+        ([], 0, "Cost 0.000000"),
+        ([0.25, 0.5], 0.75, "Cost 0.750000 US dollars."),
+        ([0.25, None], None, "Cost not known: there is no price for task1."),
+    ],
+)
+def test_an_unknown_cost_is_never_a_number(
+    costs: list[float | None], total: float | None, told: str
+) -> None:
+    local = TaskReport(name="rag", task_name="rag", status="completed")
+    tasks = [
+        replace(local, name=f"task{n}", usage={"input_tokens": 3}, cost_usd=cost)
+        for n, cost in enumerate(costs)
+    ]
+    found = replace(turn(), tasks=(local, *tasks))
+    assert found.cost_usd == total
+    assert cost_text(found).startswith(told)
+    assert json.loads(json.dumps(found.as_json()))["cost_usd"] == total
 
 
 def test_summary_uses_linear_percentiles() -> None:

@@ -11,10 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from turnlab.cli.session import open_queries
+from turnlab.cli.turns import task_report
 from turnlab.profiles import Span, SpanKind
 from turnlab.records import Content
 from turnlab.reports.terminal import turn_view
-from turnlab.reports.turn import TaskReport, TurnReport
+from turnlab.reports.turn import TurnReport
 from turnlab.reports.words import clean
 from turnlab.tasks import Task
 from turnlab.tracks import Track, TrackStatus
@@ -127,16 +128,7 @@ def _report(track: Track, tasks: list[Task], contents: list[Content]) -> TurnRep
         speech_s=track.speech_s,
         voice_to_voice_s=track.voice_to_voice_s,
         spans=spans,
-        tasks=tuple(
-            TaskReport(
-                name=task.name,
-                task_name=task.task_name,
-                status=task.status,
-                error_code=task.error_code,
-                latency_profile=task.result_json.get("latency_profile", {}),
-            )
-            for task in tasks
-        ),
+        tasks=tuple(map(task_report, tasks)),
         error={"code": track.error_code, "message": track.error_message}
         if track.error_code
         else None,

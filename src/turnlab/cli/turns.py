@@ -12,11 +12,11 @@ import soundfile
 
 from turnlab.audio import RecordedTurn
 from turnlab.bench.verdict import judge_turn
-from turnlab.chunks import Sound
+from turnlab.chunks import Chunk, Emotion, Passages, Sound
 from turnlab.errors import OutputFailed
 from turnlab.reports.turn import TaskReport, TurnReport
 from turnlab.tasks import Task
-from turnlab.turn import TurnResult
+from turnlab.turn_result import TurnResult
 
 
 def report_of(
@@ -35,10 +35,11 @@ def report_of(
         pace=source.pace,
         transcript=result.transcript,
         reply=result.reply,
+        context=tuple(map(_told, result.context)),
         speech_s=track.speech_s,
         voice_to_voice_s=track.voice_to_voice_s,
         spans=result.spans,
-        tasks=tuple(_task(task) for task in result.tasks),
+        tasks=tuple(map(task_report, result.tasks)),
         zero_s=source.turn_over_s(0.0),
         verdict=verdict,
         error={"code": error.code, "message": error.message} if error else None,
@@ -71,11 +72,28 @@ def write_sound(path: Path, sound: Sound) -> None:
         raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _task(task: Task) -> TaskReport:
+def task_report(task: Task) -> TaskReport:
+    """The report of a Task, with what a provider charges for it."""
+    made = task.result_json.get("result_profile", {})
     return TaskReport(
         name=task.name,
         task_name=task.task_name,
         status=task.status,
         error_code=task.error_code,
         latency_profile=task.result_json.get("latency_profile", {}),
+        usage=made.get("usage"),
+        cost_usd=made.get("cost_usd"),
     )
+
+
+def _told(chunk: Chunk) -> tuple[str, str]:
+    """What was seen, felt or found, in a line."""
+    match chunk:
+        case Emotion():
+            values = ", ".join(f"{name} {value:+.2f}" for name, value in chunk.values.items())
+            return "Felt", f"{chunk.words} ({values or 'nothing could be judged'})"
+        case Passages():
+            found = [f"{each.source} ({each.score:.2f})" for each in chunk.items]
+            return "Found", "; ".join(found) or "nothing"
+        case _:
+            return "Seen", getattr(chunk, "text", "")

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from turnlab.reports.rows import ending
+from turnlab.reports.rows import cost_text, ending
 from turnlab.reports.tables import tasks_html
 from turnlab.reports.turn import TurnReport
 from turnlab.reports.waterfall import waterfall_svg
@@ -40,8 +40,10 @@ def _said(turn: TurnReport, embed: bool) -> str:
     reply = audio_html(turn.reply_wav if embed else None, turn.reply_file, "reply")
     if not embed and not (turn.question_file or turn.reply_file):
         reply = '<p class="soft small">The sound was left out to keep this page small.</p>'
+    rows = ((escaped(what), escaped(text, most=2000)) for what, text in turn.context)
+    context = "".join(f"<dt>{what}</dt><dd>{text}</dd>" for what, text in rows)
     return (
-        f"<dl><dt>You</dt><dd>{escaped(turn.transcript) or '–'}{question}</dd>"  # noqa: RUF001
+        f"<dl><dt>You</dt><dd>{escaped(turn.transcript) or '–'}{question}</dd>{context}"  # noqa: RUF001
         f"<dt>Reply</dt><dd>{escaped(turn.reply) or '–'}{reply}</dd></dl>"  # noqa: RUF001
     )
 
@@ -65,6 +67,8 @@ def _outcome(turn: TurnReport) -> str:
     if turn.error:
         code, message = (escaped(turn.error.get(key, ""), most=2000) for key in ("code", "message"))
         parts.append(f'<p class="bad"><code>{code}</code> {message}</p>')
+    if turn.charged:
+        parts.append(f"<p>{escaped(cost_text(turn))}</p>")
     if turn.verdict:
         outcome = escaped(turn.verdict.get("outcome", ""), most=40)
         sentence = escaped(turn.verdict.get("sentence", ""), most=2000)

@@ -42,6 +42,14 @@ def ms_text(seconds: float | None) -> str:
     return "–" if seconds is None else f"{round(seconds * 1000)} ms"  # noqa: RUF001
 
 
+def cost_text(turn: TurnReport) -> str:
+    """What providers charge for the turn, or for which of its Tasks that is not known."""
+    unknown = [task.name for task in turn.charged if task.cost_usd is None]
+    if unknown:
+        return f"Cost not known: there is no price for {', '.join(unknown)}."
+    return f"Cost {turn.cost_usd or 0:.6f} US dollars."
+
+
 def waterfall_rows(spans: Sequence[Span]) -> list[Row]:
     """Rows in order of appearance; those under 1 ms share the last one, if there are several."""
     grouped: dict[tuple[str, str, str], list[Span]] = defaultdict(list)

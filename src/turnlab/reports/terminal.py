@@ -22,7 +22,15 @@ from turnlab.reports.numbers import (
     latencies_s,
     summary,
 )
-from turnlab.reports.rows import Row, discrepancy, ending, ms_text, total_s, waterfall_rows
+from turnlab.reports.rows import (
+    Row,
+    cost_text,
+    discrepancy,
+    ending,
+    ms_text,
+    total_s,
+    waterfall_rows,
+)
 from turnlab.reports.turn import TurnReport
 from turnlab.reports.words import clean, plain_ascii, shortened
 
@@ -93,6 +101,8 @@ def turn_view(turn: TurnReport) -> RenderableType:
     parts: list[RenderableType] = [turn_heading(turn), Text(), said(turn)]
     if turn.spans:
         parts += [Text(), waterfall(turn)]
+    if turn.charged:
+        parts += [Text(), Line(cost_text(turn))]
     if turn.error:
         parts += [Text(), error_line(turn.error)]
     if turn.verdict:
@@ -111,7 +121,7 @@ def said(turn: TurnReport) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for who, text in (("You", turn.transcript), ("Reply", turn.reply)):
+    for who, text in (("You", turn.transcript), *turn.context, ("Reply", turn.reply)):
         table.add_row(Line(who, "dim"), Line(text) if text else Line("(nothing)", "dim"))
     return table
 

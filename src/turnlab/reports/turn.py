@@ -22,6 +22,10 @@ class TaskReport:
     error_code: str = ""
     latency_profile: Mapping[str, float] = field(default_factory=dict)
     """`ts_*` in seconds since the start of the Track; `model_*` and the like as durations."""
+    usage: Mapping[str, float] | None = None
+    """What a provider charges for, such as `input_tokens`; None for what runs on this machine."""
+    cost_usd: float | None = None
+    """None for what costs nothing, and where there is a usage: for what is not known."""
 
     def point_s(self, name: str) -> float | None:
         """When `ts_{name}` was, in seconds since the start of the Track."""
@@ -34,7 +38,8 @@ class TaskReport:
 
     def as_json(self) -> dict[str, Any]:
         """The Task as `--json` prints it."""
-        return {**asdict(self), "latency_profile": dict(self.latency_profile)}
+        usage = None if self.usage is None else dict(self.usage)
+        return {**asdict(self), "latency_profile": dict(self.latency_profile), "usage": usage}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,8 @@ class TurnReport:
     """How the audio came in, such as `whole` or `realtime`."""
     transcript: str = ""
     reply: str = ""
+    context: tuple[tuple[str, str], ...] = ()
+    """What was seen, felt and found beside it, each with a word for what it is."""
     speech_s: float | None = None
     """Length of the user's recording."""
     voice_to_voice_s: float | None = None
@@ -77,6 +84,18 @@ class TurnReport:
         return heard and self.status == TrackStatus.COMPLETED
 
     @property
+    def charged(self) -> tuple[TaskReport, ...]:
+        """The Tasks that a provider charges for."""
+        return tuple(task for task in self.tasks if task.usage is not None)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What providers charge for the turn; None if that is not known of one of its Tasks."""
+        costs = [task.cost_usd for task in self.charged]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    @property
     def name(self) -> str:
         """The label, or the track_id where there is none."""
         return self.label or self.track_id
@@ -87,7 +106,9 @@ class TurnReport:
         texts = ("transcript", "reply", "speech_s")
         return {
             **{key: getattr(self, key) for key in (*keys, *texts)},
+            "context": dict(self.context),
             "voice_to_voice_s": self.voice_to_voice_s,
+            "cost_usd": self.cost_usd,
             "spans": [span.as_json() for span in self.spans],
             "tasks": [task.as_json() for task in self.tasks],
             "verdict": None if self.verdict is None else dict(self.verdict),

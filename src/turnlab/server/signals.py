@@ -1,4 +1,6 @@
-"""What receivers can hear. Every signal is sent once, after its row has been committed.
+"""What receivers can hear, and `receiver`, which connects a function to it.
+
+Every signal is sent once, after its row has been committed.
 
 The end of a Task or Track is announced by the signal named for it: `completed_task`,
 `failed_track` and so on; a completed Task also by `completed(task_name)`, which can be imported
@@ -10,7 +12,19 @@ use the ORM and may be slow. One that raises is reported and stops nothing.
 
 from __future__ import annotations
 
-from django.dispatch import Signal
+from django.dispatch import Signal, receiver
+
+__all__ = [
+    "cancelled_task",
+    "cancelled_track",
+    "completed",
+    "completed_task",
+    "completed_track",
+    "created_data_text",
+    "failed_task",
+    "failed_track",
+    "receiver",
+]
 
 completed_task = Signal()
 failed_task = Signal()

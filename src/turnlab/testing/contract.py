@@ -28,7 +28,7 @@ from turnlab.modules.base import Exchange, Module
 from turnlab.tasks import Task, TaskStatus
 from turnlab.testing.rig import Rig
 from turnlab.tracks import Mode, TrackStatus
-from turnlab.turn import TurnResult
+from turnlab.turn_result import TurnResult
 from turnlab.work import Observer
 
 HEAVY = (

@@ -19,7 +19,7 @@ from turnlab.testing.clock import FakeClock
 from turnlab.testing.recorder import MemoryRecorder
 from turnlab.testing.scripted import Action, ScriptedTurn
 from turnlab.tracks import Mode
-from turnlab.turn import TurnResult
+from turnlab.turn_result import TurnResult
 from turnlab.work import Observer
 
 T = TypeVar("T")
