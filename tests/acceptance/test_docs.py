@@ -22,7 +22,7 @@ PAGES = [
 ]
 
 _SHELL = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-_FILE = re.compile(r"`(my-[\w/-]+\.(?:py|toml))`[^`]*:\n\n```\w+\n(.*?)```", re.DOTALL)
+_FILE = re.compile(r"`(my-[\w/-]+\.(?:py|toml|md|txt))`[^`]*:\n\n```\w+\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")

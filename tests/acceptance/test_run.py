@@ -31,7 +31,8 @@ SAID = {
 
 KEYS = {
     *("track_id", "cluster", "mode", "status", "transcript", "reply", "speech_s"),
-    *("voice_to_voice_s", "spans", "tasks", "verdict", "error"),
+    *("conversation_id", "context", "voice_to_voice_s", "cost_usd"),
+    *("spans", "tasks", "verdict", "error"),
 }
 
 
@@ -123,6 +124,32 @@ def test_a_later_turn_of_a_conversation_knows_the_earlier_one(
     first, second = turns(done)
     assert first["transcript"] == second["transcript"]
     assert first["reply"] != second["reply"]
+
+
+def test_a_conversation_is_gone_on_with_in_another_command(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    template = "quantization_llm.prompt_template={history} {text}"
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--json", "--set", template)
+    (first,) = turns(turnlab(*asked, "--conversation", "--budget", "60"))
+    known = first["conversation_id"]
+    (second,) = turns(turnlab(*asked, "--continue", known, "--budget", "60"))
+    assert second["conversation_id"] == known
+    assert second["reply"] != first["reply"]
+    shown = json.loads(turnlab("conversations", "show", known, "--json").stdout)
+    said = [{"text": turn["transcript"], "reply": turn["reply"]} for turn in (first, second)]
+    assert shown["exchanges"] == said
+    listed = json.loads(turnlab("conversations", "list", "--json").stdout)
+    assert (listed["id"], listed["tracks"]) == (known, 2)
+
+
+def test_a_conversation_that_is_not_there_is_refused(
+    turnlab: Turnlab, questions: list[Path]
+) -> None:
+    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--continue", "C-7")
+    done = turnlab(*asked)
+    assert done.returncode == 1
+    assert "unknown_conversation" in done.stderr
 
 
 @pytest.fixture
