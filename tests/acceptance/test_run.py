@@ -115,32 +115,70 @@ def test_over_budget_exits_with_2_and_says_so(turnlab: Turnlab, questions: list[
     assert "Not acceptable" in done.stdout
 
 
+PARROT = """
+from turnlab.chunks import Reply, Transcript
+from turnlab.modules.base import Module
+
+
+class Parrot(Module):
+    \"\"\"Tell what was said before.\"\"\"
+
+    task_name = "parrot"
+    consumes, produces = (Transcript,), Reply
+
+    async def run(self, inputs, context):
+        await inputs.whole(Transcript)
+        said = " ".join(f"{each.text} {each.reply}" for each in context.history)
+        yield Reply(text=f"Before: {said or 'nothing.'}")
+"""
+
+TALK = """
+name = "CLUSTER_PARROT"
+component = [{ task = "speech2text" }, { task = "parrot" }, { task = "text2speech" }]
+"""
+
+
+@pytest.fixture
+def parrot(tmp_path: Path, questions: list[Path]) -> tuple[str, ...]:
+    """Asks something of a Cluster that replies with what it knows of the Conversation."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "parrot.py").write_text(PARROT)
+    (mine / "talk.toml").write_text(TALK)
+    folders = ("--modules", str(mine), "--clusters", str(mine))
+    return ("run", "--cluster", "CLUSTER_PARROT", *folders, "--json", "--audio", str(questions[0]))
+
+
 def test_a_later_turn_of_a_conversation_knows_the_earlier_one(
-    turnlab: Turnlab, questions: list[Path]
+    turnlab: Turnlab, parrot: tuple[str, ...]
 ) -> None:
-    asked = ("run", "--cluster", CLUSTER, *("--audio", str(questions[0])) * 2, "--json")
-    template = "quantization_llm.prompt_template={history} {text}"
-    done = turnlab(*asked, "--conversation", "--set", template, "--budget", "60")
-    first, second = turns(done)
-    assert first["transcript"] == second["transcript"]
-    assert first["reply"] != second["reply"]
+    first, second = turns(turnlab(*parrot, *parrot[-2:], "--conversation"))
+    assert first["reply"] == "Before: nothing."
+    assert second["reply"] == f"Before: {first['transcript']} Before: nothing."
+    assert first["conversation_id"] == second["conversation_id"]
 
 
 def test_a_conversation_is_gone_on_with_in_another_command(
-    turnlab: Turnlab, questions: list[Path]
+    turnlab: Turnlab, parrot: tuple[str, ...]
 ) -> None:
-    template = "quantization_llm.prompt_template={history} {text}"
-    asked = ("run", "--cluster", CLUSTER, "--audio", str(questions[0]), "--json", "--set", template)
-    (first,) = turns(turnlab(*asked, "--conversation", "--budget", "60"))
+    (first,) = turns(turnlab(*parrot, "--conversation"))
     known = first["conversation_id"]
-    (second,) = turns(turnlab(*asked, "--continue", known, "--budget", "60"))
+    (second,) = turns(turnlab(*parrot, "--continue", known))
     assert second["conversation_id"] == known
-    assert second["reply"] != first["reply"]
+    assert second["reply"] == f"Before: {first['transcript']} Before: nothing."
     shown = json.loads(turnlab("conversations", "show", known, "--json").stdout)
     said = [{"text": turn["transcript"], "reply": turn["reply"]} for turn in (first, second)]
     assert shown["exchanges"] == said
     listed = json.loads(turnlab("conversations", "list", "--json").stdout)
     assert (listed["id"], listed["tracks"]) == (known, 2)
+
+
+def test_turns_know_nothing_of_each_other_by_default(
+    turnlab: Turnlab, parrot: tuple[str, ...]
+) -> None:
+    found = turns(turnlab(*parrot, *parrot[-2:]))
+    assert [turn["reply"] for turn in found] == ["Before: nothing."] * 2
+    assert [turn["conversation_id"] for turn in found] == [None, None]
 
 
 def test_a_conversation_that_is_not_there_is_refused(
