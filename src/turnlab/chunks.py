@@ -170,10 +170,14 @@ class Emotion(Chunk):
     confidences: dict[str, dict[str, float]] = field(default_factory=dict)
     """By modality the confidence in each label, 0..1."""
     missing: dict[str, str] = field(default_factory=dict)
+    remark: str | None = None
+    """What a prompt is told, where that is not the label of all modalities together."""
 
     @property
     def words(self) -> str:
-        """The emotion as a prompt names it: the label of all modalities together."""
+        """What `{emotion}` stands for in a prompt."""
+        if self.remark is not None:
+            return self.remark
         return self.labels.get("M", "nothing in particular")
 
     def profile(self) -> dict[str, Any]:
@@ -182,6 +186,7 @@ class Emotion(Chunk):
             "labels": self.labels,
             "confidences": self.confidences,
             "missing": self.missing,
+            "words": self.words,
         }
 
 
@@ -224,3 +229,14 @@ class Reply(Chunk):
 
     def profile(self) -> dict[str, Any]:
         return {"text": self.text}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value(Chunk):
+    """Something found out, as JSON, that is kept in the records and that no prompt waits for."""
+
+    kind: ClassVar[str] = "Value"
+    value: Any
+
+    def profile(self) -> dict[str, Any]:
+        return {"value": self.value}

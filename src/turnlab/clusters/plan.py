@@ -111,16 +111,17 @@ def _step(
         hint = f"did you mean {near[0]!r}?" if near else "add a Module for it with --modules"
         raise invalid(source, component.name, f"needs the unknown task {task_name!r}", hint)
     module = registry.get(task_name)
-    for kind in module.consumes:
-        if kind not in producers:
-            makers = [m.task_name for m in registry if m.produces is kind]
-            remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
-            raise invalid(source, component.name, f"needs {kind.kind}", remedy)
     try:
         params = module.check_params(values)
     except InvalidParams as error:
         where = f"{source}: component {component.name!r}"
         raise InvalidParams(f"{where}: {error}", component=component.name) from error
+    module = module.wired(params)
+    for kind in module.consumes:
+        if kind not in producers:
+            makers = [m.task_name for m in registry if m.produces is kind]
+            remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
+            raise invalid(source, component.name, f"needs {kind.kind}", remedy)
     _check_template(source, component, getattr(params, "prompt_template", None))
     reads = {k: producers[k] for k in (*module.consumes, *module.uses) if k in producers}
     return Step(component=component, module=module, params=params, reads=reads)

@@ -206,6 +206,15 @@ class Module:
             _check_declaration(cls)
 
     @classmethod
+    def wired(cls, params: BaseModel) -> type[Module]:
+        """The class whose kinds are those that it has under `params`: by default itself.
+
+        A Module whose parameters choose its kinds gives a subclass that names them, always the
+        same one for the same kinds, since loaded instances are shared by class.
+        """
+        return cls
+
+    @classmethod
     def missing(cls, params: BaseModel) -> list[str]:
         """What must be installed or given before it can run here; empty if nothing."""
         return []

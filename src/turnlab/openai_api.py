@@ -1,1 +1,0 @@
-"""The OpenAI API and servers that speak it: clients, errors, usage."""
