@@ -111,8 +111,11 @@ class RealtimeServer:
         return None
 
     def _talk(self, connection: ServerConnection) -> None:
+        session = _Session(self, connection)
         with suppress(ConnectionClosed):
-            _Session(self, connection).run()
+            session.run()
+        with suppress(ConnectionClosed):
+            session.read_rest()
         self.closed.set()
 
 
@@ -142,6 +145,11 @@ class _Session:
                 self._refuse(event, "invalid_value", complaint)
             else:
                 self._take(event)
+
+    def read_rest(self) -> None:
+        """Take note of what the client had sent before it left."""
+        while self._receive(0) is not None:
+            pass
 
     def _receive(self, timeout_s: float | None) -> dict[str, Any] | None:
         try:
