@@ -27,6 +27,9 @@ GRACE_S = 5.0
 HANDOVER_S = 0.03
 """How long an urgent call waits for those that can pause to leave the cores before it begins."""
 
+THREADS = "turnlab-module"
+"""What the names of its threads begin with."""
+
 _END = object()
 
 
@@ -68,7 +71,7 @@ class Machine:
             share_cores()
         self.clock = clock or MonotonicClock()
         self.yielding = yielding
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turnlab")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=THREADS)
         # Replaced, never changed, so that any thread may look at it.
         self._calls: tuple[_Call, ...] = ()
         self._jobs: dict[_Call, Future[Any]] = {}

@@ -31,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("docs")
     done = turnlab(made, ["demo"])
     assert done.returncode == 0, done.stderr
+    shutil.copytree(ROOT / "docs" / "images", made / "docs" / "images")
     shutil.copy(made / "turnlab-demo/questions/why-is-the-sky-blue.wav", made / "question.wav")
     return made
 

@@ -170,11 +170,20 @@ def test_budget_that_is_none(turnlab: Turnlab, questions: list[Path]) -> None:
     assert "invalid_budget" in done.stderr
 
 
-def test_other_clusters_are_listed_with_what_they_lack(turnlab: Turnlab) -> None:
+def test_other_clusters_are_listed_with_what_they_lack(
+    turnlab: Turnlab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     rows = {row["name"]: row for row in json.loads(turnlab("clusters", "list", "--json").stdout)}
     assert len(rows) == 8
     assert rows[CLUSTER]["runnable"]
-    assert "emotion_detection" in rows["CLUSTER_Q_ETE_CONVERSATION"]["reason"]
+    for name in ("GPT_4O", "GPT_4O_TEXT", "GPT_35", "GPT_35_RAG", "VOICE"):
+        row = rows[f"CLUSTER_{name}_ETE_CONVERSATION"]
+        assert not row["runnable"]
+        assert any("OPENAI_API_KEY" in what for what in row["missing"])
+    lacking = rows["CLUSTER_GPT_35_RAG_ETE_CONVERSATION"]["missing"]
+    assert any("turnlab rag add" in what for what in lacking)
 
 
 def test_check_names_file_component_and_remedy(turnlab: Turnlab, tmp_path: Path) -> None:

@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from turnlab.chunks import Audio, Image, Passages, Reply, Speech, Transcript
-from turnlab.clusters import Cluster, Component, find_clusters, load_cluster, make_plan
-from turnlab.clusters.declaration import make_cluster
-from turnlab.clusters.plan import missing_here, problem_of, require_speech
+from turnlab.clusters import (
+    Cluster,
+    Component,
+    ComponentType,
+    find_clusters,
+    load_cluster,
+    make_plan,
+)
+from turnlab.clusters.declaration import check_signals, make_cluster
+from turnlab.clusters.plan import missing_here, require_speech
 from turnlab.errors import (
     ClusterNotRunnable,
     InvalidCluster,
@@ -357,8 +364,16 @@ def test_what_is_missing_here_names_the_component():
     module = scripted("ears", [Audio], Transcript, missing=classmethod(lambda c, p: ["install x"]))
     cluster = make_cluster("X", [Component(name="ears", task_name="ears")])
     assert missing_here(make_plan(cluster, Registry([module]))) == ["ears: install x"]
-    assert "install x" in problem_of(cluster, Registry([module])).message
-    assert problem_of(seed(), REGISTRY) is None
+    assert missing_here(make_plan(seed(), REGISTRY)) == []
+
+
+def test_a_module_that_fails_when_it_is_asked_what_it_misses_is_told_so():
+    def missing(cls, params):
+        raise ValueError("no idea")
+
+    module = scripted("ears", [Audio], Transcript, missing=classmethod(missing))
+    cluster = make_cluster("X", [Component(name="ears", task_name="ears")])
+    assert "no idea" in missing_here(make_plan(cluster, Registry([module])))[0]
 
 
 def test_there_are_built_in_clusters():
@@ -376,12 +391,102 @@ def test_a_folder_adds_and_replaces_clusters(tmp_path):
         find_clusters([tmp_path / "absent"])
 
 
+TASK = '[[component]]\ntask = "speech2text"\n'
+
+
 def test_two_clusters_of_one_folder_cannot_share_a_name(tmp_path):
-    text = 'name = "TWIN"\n[[component]]\ntask = "speech2text"\n'
-    (tmp_path / "one.toml").write_text(text)
-    (tmp_path / "two.toml").write_text(text)
+    for name, cluster in (("one", "TWIN"), ("other", "OTHER"), ("two", "TWIN")):
+        (tmp_path / f"{name}.toml").write_text(f'name = "{cluster}"\n{TASK}')
+    catalogue = find_clusters([tmp_path])
     with pytest.raises(InvalidCluster, match=r"two\.toml declares TWIN, as .*one\.toml"):
-        find_clusters([tmp_path])
+        catalogue.get("TWIN")
+    assert catalogue.get("OTHER").name == "OTHER"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("this is no TOML", None),
+        ("name = ", None),
+        ('name = "MINE"\n[[component]\ntask = "rag"', "MINE"),
+        ("name = 'MINE'\n", "MINE"),
+        ('# of mine\n name="MINE"\n[budget]\nvoice = 1\n' + TASK, "MINE"),
+        ('[[component]\nname = "brain"\ntask = "rag"', None),
+        (f'name = "MINE"\nx = {"9" * 5000}', "MINE"),
+        ("\ufeff", None),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_and_left_out(tmp_path, text, name):
+    path = write(tmp_path, text)
+    catalogue = find_clusters([tmp_path])
+    (problem,) = catalogue.problems
+    assert (problem.source, problem.name) == (str(path), name)
+    assert str(path) in problem.error.message
+    assert catalogue.get("CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION").budget_s
+    if name is not None:
+        assert catalogue.find(name) is None
+        with pytest.raises(InvalidCluster, match=r"mine\.toml"):
+            catalogue.get(name)
+
+
+def test_a_file_that_cannot_be_used_is_not_replaced_by_the_built_in_cluster(tmp_path):
+    name = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"
+    write(tmp_path, f'name = "{name}"\n')
+    with pytest.raises(InvalidCluster, match=r"mine\.toml"):
+        find_clusters([tmp_path]).get(name)
+
+
+def test_a_folder_named_as_a_cluster_file_is_left_out(tmp_path):
+    (tmp_path / "x.toml").mkdir()
+    assert find_clusters([tmp_path]).problems[0].error.code == "unreadable_file"
+
+
+def signalled(signal: str, task: str = "rag") -> Cluster:
+    rows = [
+        Component(name=task, task_name=task),
+        Component(name=signal, component_type=ComponentType.SIGNAL),
+    ]
+    return make_cluster("X", rows)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        "created_data_text",
+        "completed_task",
+        "failed_track",
+        "completed_openai_speech2text",  # of a Module that is registered
+        "completed_weather",  # of a task that the Cluster has, known or not
+    ],
+)
+def test_a_signal_that_somebody_sends_is_accepted(signal):
+    check_signals(signalled(signal, "weather"), ["openai_speech2text"])
+
+
+@pytest.mark.parametrize(
+    ("signal", "says"),
+    [
+        ("completed_openai_speech2txt", "did you mean 'completed_openai_speech2text'?"),
+        ("created_data_txt", "did you mean 'created_data_text'?"),
+        ("complted_rag", "did you mean 'completed_rag'?"),
+        ("bell", "there are created_data_text, completed_task"),
+    ],
+)
+def test_a_signal_that_nobody_sends_is_refused_with_the_nearest(signal, says):
+    with pytest.raises(InvalidCluster) as caught:
+        check_signals(signalled(signal), ["openai_speech2text"])
+    assert says in caught.value.message
+    assert caught.value.component == signal
+
+
+def test_the_built_in_clusters_name_signals_that_are_sent():
+    for cluster in find_clusters():
+        check_signals(cluster, [])
+
+
+def test_a_component_without_a_name_is_refused():
+    with pytest.raises(InvalidCluster, match="without a name"):
+        make_cluster("X", [Component(name="", task_name="rag")])
 
 
 def test_a_component_comes_after_tasks_only():

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any, cast
+import threading
+import time
+from typing import Any, NoReturn, cast
 
 import typer
-from rich.console import Console
 
 from turnlab import __version__
 from turnlab.cli.conversations import conversations
 from turnlab.cli.demo import demo
 from turnlab.cli.lists import clusters, modules
+from turnlab.cli.new import import_clusters, new_cluster, new_module
+from turnlab.cli.problems import show_error
+from turnlab.cli.rag import rag
 from turnlab.cli.run import run
 from turnlab.cli.tracks import tracks
 from turnlab.errors import TurnlabError
-from turnlab.machine import share_cores
+from turnlab.machine import THREADS, share_cores
 
 EXIT_FAILED = 1
+
+GRACE_S = 1.0
+"""How long the threads of Modules have to end when everything else has."""
 
 app = typer.Typer(
     name="turnlab",
@@ -29,9 +37,13 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(demo)
+clusters.command("new")(new_cluster)
+clusters.command("import")(import_clusters)
+modules.command("new")(new_module)
 app.add_typer(clusters, name="clusters")
 app.add_typer(modules, name="modules")
 app.add_typer(tracks, name="tracks")
+app.add_typer(rag, name="rag")
 app.add_typer(conversations, name="conversations")
 
 
@@ -51,7 +63,20 @@ def main() -> None:
         cast(Any, error).show()
         code = EXIT_FAILED
     except TurnlabError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error[/] {error.code}", markup=True)
-        Console(stderr=True, highlight=False).print(error.message, markup=False, soft_wrap=True)
+        show_error(error)
         code = EXIT_FAILED
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit, also while a Module's thread does what nobody can end; all records are durable."""
+    workers = [each for each in threading.enumerate() if each.name.startswith(THREADS)]
+    deadline_s = time.monotonic() + GRACE_S
+    for worker in workers:
+        worker.join(max(0.0, deadline_s - time.monotonic()))
+    if any(worker.is_alive() for worker in workers):
+        # Python would wait for it for ever.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic.errors import PydanticInvalidForJsonSchema
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from turnlab.cli.problems import missing_of, tell_problems, warn
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry
-from turnlab.clusters import Cluster, load_cluster, make_plan
-from turnlab.clusters.plan import problem_of
+from turnlab.clusters import Catalogue, Cluster, load_cluster, make_plan
+from turnlab.clusters.catalogue import Unusable
+from turnlab.clusters.plan import lacking
 from turnlab.errors import InvalidParams
 from turnlab.modules.base import Module
 from turnlab.modules.registry import Registry
@@ -32,20 +36,52 @@ def list_clusters(
 ) -> None:
     """List the Clusters and say of each whether it can run here, or why not."""
     parts = find_parts(folders, module_folders)
-    rows = [(cluster, problem_of(cluster, parts.registry)) for cluster in parts.catalogue]
+    rows = [(cluster, missing_of(cluster, parts.registry)) for cluster in parts.catalogue]
     if as_json:
-        listed = [
-            {**_cluster_row(c), "runnable": problem is None, "reason": problem and problem.message}
-            for c, problem in rows
-        ]
-        typer.echo(json.dumps(listed))
-        return
-    table = Table("Cluster", "Runs here", box=None, pad_edge=False)
-    for cluster, problem in rows:
-        tasks = " > ".join(c.task_name or "" for c in cluster.components if c.is_task)
-        name = Text.assemble((cluster.name, "bold"), "\n", tasks)
-        table.add_row(name, Text("yes" if problem is None else clean(problem.message)))
-    Console(highlight=False).print(table)
+        found = [{**_cluster_row(c), **_runs(missing), "error": None} for c, missing in rows]
+        typer.echo(json.dumps(found + _unusable_rows(parts.catalogue)))
+    else:
+        console = Console(highlight=False)
+        for cluster, missing in rows:
+            console.print(_heading(cluster.name, "cannot run here" if missing else "runs here"))
+            tasks = " > ".join(c.task_name or "" for c in cluster.components if c.is_task)
+            console.print(Padding(Text(tasks), (0, 0, 0, 2)))
+            _print_points(console, missing)
+        for each in parts.catalogue.problems:
+            console.print(_heading(each.name or each.source, "cannot be used"))
+            _print_points(console, [each.error.message])
+    warn(f"{error.message} It is left out." for error in parts.registry.problems)
+
+
+def _heading(name: str, state: str) -> Text:
+    return Text.assemble((clean(name), "bold"), ": ", (state, "green" if "runs" in state else ""))
+
+
+def _print_points(console: Console, points: list[str]) -> None:
+    grid = Table.grid(padding=(0, 1))
+    for point in points:
+        grid.add_row("  -", Text(clean(point)))
+    if points:
+        console.print(grid)
+
+
+def _runs(missing: list[str]) -> dict[str, Any]:
+    return {"runnable": not missing, "missing": missing, "reason": "; ".join(missing) or None}
+
+
+def _unusable_rows(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Files that declare no Cluster that could be used, as rows that say so."""
+    return [_unusable_row(each) for each in catalogue.problems]
+
+
+def _unusable_row(problem: Unusable) -> dict[str, Any]:
+    message = problem.error.message
+    return {
+        "name": problem.name,
+        "source": Path(problem.source).name,
+        **_runs([message]),
+        "error": {"code": problem.error.code, "message": message},
+    }
 
 
 @clusters.command("show")
@@ -58,17 +94,18 @@ def show_cluster(
     """Show a Cluster: its Components, what each reads and makes, its parameters."""
     parts = find_parts(folders, module_folders)
     cluster = parts.catalogue.get(name)
-    problem = problem_of(cluster, parts.registry)
+    missing = missing_of(cluster, parts.registry)
+    tell_problems(parts)
     if as_json:
-        row = {**_cluster_row(cluster), "runnable": problem is None}
-        typer.echo(json.dumps({**row, "reason": problem and problem.message}))
+        typer.echo(json.dumps({**_cluster_row(cluster), **_runs(missing)}))
         return
     console = Console(highlight=False)
     console.print(Text.assemble((cluster.name, "bold"), "\n", clean(cluster.description)))
     console.print(f"budget {cluster.budget_s or '-'} s, hash {cluster.content_hash[:12]}")
     console.print(_components(cluster, parts.registry))
-    if problem is not None:
-        console.print(Text(f"not runnable here: {clean(problem.message)}", style="yellow"))
+    if missing:
+        console.print(Text("cannot run here:", style="yellow"))
+        _print_points(console, missing)
 
 
 @clusters.command("check")
@@ -84,7 +121,9 @@ def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) 
     """List the Modules: what each reads and makes."""
     registry = find_registry(module_folders)
     if as_json:
-        typer.echo(json.dumps([describe_module(module) for module in registry]))
+        found = [{**describe_module(module), "error": None} for module in registry]
+        errors = [{"code": e.code, "message": e.message} for e in registry.problems]
+        typer.echo(json.dumps(found + [{"task_name": None, "error": error} for error in errors]))
         return
     table = Table("Task", "Reads", "Makes", "Runs here", box=None, pad_edge=False)
     for module in registry:
@@ -93,6 +132,7 @@ def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) 
         missing = Text(clean("\n".join(row["missing"]) or "yes"))
         table.add_row(Text(module.task_name, style="bold"), reads, row["produces"], missing)
     Console(highlight=False).print(table)
+    warn(f"{error.message} It is left out." for error in registry.problems)
 
 
 @modules.command("show")
@@ -138,9 +178,9 @@ def _cluster_row(cluster: Cluster) -> dict[str, Any]:
 
 def _components(cluster: Cluster, registry: Registry) -> Table:
     table = Table("Component", "Type", "Reads", "Makes", "Params", box=None, pad_edge=False)
+    usable = {module.task_name: module for module in registry}
     for component in cluster.components:
-        task = component.task_name
-        known = registry.get(task) if task and task in registry else None
+        known = usable.get(component.task_name or "")
         reads = ", ".join(kind.kind for kind in known.consumes) if known else ""
         makes = known.produces.kind if known else ""
         params = json.dumps(dict(component.params)) if component.params else ""
@@ -158,7 +198,7 @@ def describe_module(module: type[Module]) -> dict[str, Any]:
         "consumes": [kind.kind for kind in module.consumes],
         "uses": [kind.kind for kind in module.uses],
         "produces": module.produces.kind,
-        "parameters": module.Params.model_json_schema().get("properties", {}),
+        "parameters": _parameters(module),
         "missing": _missing(module),
         "results": list(module.results.items()),
         "measures": list(module.measures.items()),
@@ -172,10 +212,18 @@ def _first_line(documented: type) -> str:
 
 
 def _missing(module: type[Module]) -> list[str]:
+    """What it lacks with its default parameters, whatever a user's Module does when asked."""
     try:
-        return module.missing(module.check_params({}))
+        return lacking(module, module.check_params({}))
     except InvalidParams as error:
         return [error.message]
+
+
+def _parameters(module: type[Module]) -> dict[str, Any]:
+    try:
+        return dict(module.Params.model_json_schema().get("properties", {}))
+    except PydanticInvalidForJsonSchema as error:
+        return {name: {"description": error.message} for name in module.Params.model_fields}
 
 
 def _type(field: dict[str, Any]) -> str:

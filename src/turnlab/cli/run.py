@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.status import Status
-from rich.text import Text
 
 from turnlab.audio import Pace, RecordedTurn, Recording, open_image, open_recording
 from turnlab.bench.verdict import check_budget
-from turnlab.chunks import Audio, Chunk, Image, Reply, Transcript
+from turnlab.chunks import Audio, Image
+from turnlab.cli.problems import show_error, tell_problems
+from turnlab.cli.progress import Progress
+from turnlab.cli.reload import Opened, run_on_change, watch
 from turnlab.cli.session import (
     ClusterFolders,
     ModuleFolders,
@@ -30,16 +32,16 @@ from turnlab.cli.turns import check_out, report_of, write_sound
 from turnlab.clusters import Plan, make_plan
 from turnlab.clusters.plan import require_speech
 from turnlab.conversations import Conversation
-from turnlab.errors import ClusterNotRunnable, TurnlabError
+from turnlab.errors import ClusterNotRunnable, ModuleFailed, TurnlabError
 from turnlab.reports.terminal import turn_view
 from turnlab.reports.turn import TurnReport
-from turnlab.reports.words import clean
-from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Mode, TrackStatus
 from turnlab.turns.voice_activity import VoiceActivity
-from turnlab.work import Observer
 
 EXIT_OVER_BUDGET = 2
+
+Place = AbstractAsyncContextManager[Opened]
+"""Where turns run: opened once the recordings are known to be good."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,30 +102,54 @@ def run(
     ] = False,
     clusters: ClusterFolders = None,
     modules: ModuleFolders = None,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", help="Run again whenever a file in --clusters or --modules changes."
+        ),
+    ] = False,
 ) -> int:
     """Run recorded turns through a Cluster: transcript, reply, waterfall, verdict.
 
-    Exit code 0: accepted; 1: failed to run; 2: ran but over budget; 130: cancelled.
+    Exit code 0: accepted; 1: failed to run; 2: ran but over budget; 130: cancelled, which is
+    also how --reload ends.
     """
-    parts = find_parts(clusters, modules)
-    given = (Audio, Image) if image else (Audio,)
-    found = parts.catalogue.get(cluster)
-    plan = make_plan(found, parts.registry, parse_overrides(set_ or ()), given)
-    require_speech(plan)
-    require_pictures_read(plan, image or ())
-    require_models(plan)
-    budget_s = budget if budget is not None else found.budget_s
-    request = Request(
-        plan=plan,
-        recordings=tuple(audio),
-        images=tuple(image or ()),
-        mode=mode,
-        pace=pace,
-        budget_s=None if budget_s is None else check_budget(budget_s),
-        out=None if out is None else check_out(out, audio),
-        conversation=_conversation(conversation, continue_),
-    )
-    return run_to_the_end(_run(request, json_))
+    images = tuple(image or ())
+    talk = _conversation(conversation, continue_)
+
+    def request() -> Request:
+        """What is asked for, of the files as they are now."""
+        parts = find_parts(clusters, modules)
+        tell_problems(parts)
+        found = parts.catalogue.get(cluster)
+        given = (Audio, Image) if images else (Audio,)
+        plan = make_plan(found, parts.registry, parse_overrides(set_ or ()), given)
+        require_speech(plan)
+        require_pictures_read(plan, images)
+        require_models(plan)
+        budget_s = budget if budget is not None else found.budget_s
+        return Request(
+            plan=plan,
+            recordings=tuple(audio),
+            images=images,
+            mode=mode,
+            pace=pace,
+            budget_s=None if budget_s is None else check_budget(budget_s),
+            out=None if out is None else check_out(out, audio),
+            conversation=talk and replace(talk, exchanges=list(talk.exchanges)),
+        )
+
+    async def again(opened: Opened) -> None:
+        asked = request()
+        try:
+            await opened[1].keep_only(asked.plan)
+        except ModuleFailed as error:  # of the file as it was: it is gone all the same
+            show_error(error)
+        await _run(asked, json_, nullcontext(opened))
+
+    if reload:
+        return run_to_the_end(run_on_change(again, watch(clusters, modules)))
+    return run_to_the_end(_run(request(), json_, open_runner()))
 
 
 def _conversation(begin: bool, known: str | None) -> Conversation | None:
@@ -140,10 +166,10 @@ def require_pictures_read(plan: Plan, images: Sequence[Path]) -> None:
         raise ClusterNotRunnable(f"{plan.cluster.name} reads no Image; leave --image out.")
 
 
-async def _run(request: Request, as_json: bool) -> int:
+async def _run(request: Request, as_json: bool, place: Place) -> int:
     failed = over = False
     progress = None if as_json else Console(stderr=True, highlight=False)
-    async for report in _reports(request, progress):
+    async for report in _reports(request, place, progress):
         _show(report, as_json)
         failed = failed or report.error is not None
         over = over or (report.verdict or {}).get("outcome") == "fail"
@@ -160,7 +186,9 @@ def _show(report: TurnReport, as_json: bool) -> None:
         Console(stderr=not report.track_id, highlight=False).print(turn_view(report))
 
 
-async def _reports(request: Request, console: Console | None) -> AsyncIterator[TurnReport]:
+async def _reports(
+    request: Request, place: Place, console: Console | None
+) -> AsyncIterator[TurnReport]:
     """Each turn, once it is over. Pictures and recordings are checked before models load."""
     images = tuple(open_image(path) for path in request.images)
     detector = VoiceActivity()
@@ -171,7 +199,7 @@ async def _reports(request: Request, console: Console | None) -> AsyncIterator[T
         except TurnlabError as error:
             yield _refused(request, path, error)
     if recordings:
-        async for report in _turns(request, recordings, images, Progress(console)):
+        async for report in _turns(request, recordings, images, place, Progress(console)):
             yield report
 
 
@@ -187,10 +215,14 @@ def _refused(request: Request, path: Path, error: TurnlabError) -> TurnReport:
 
 
 async def _turns(
-    request: Request, recordings: list[Recording], images: tuple[Image, ...], progress: Progress
+    request: Request,
+    recordings: list[Recording],
+    images: tuple[Image, ...],
+    place: Place,
+    progress: Progress,
 ) -> AsyncIterator[TurnReport]:
     with progress:
-        async with open_runner() as (runner, executor):
+        async with place as (runner, executor):
             progress.say("loading the models")
             await executor.prepare(request.plan)
             for recording in recordings:
@@ -209,48 +241,3 @@ async def _turns(
                 yield report_of(result, source, request.budget_s)
                 if request.out is not None and result.speech is not None:
                     write_sound(request.out, result.speech)
-
-
-class Progress(Observer):
-    """One line that says what is happening while a turn runs; nothing without a console."""
-
-    def __init__(self, console: Console | None) -> None:
-        self._console = console
-        self._status: Status | None = None
-        self._reply = ""
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.hide()
-
-    def hide(self) -> None:
-        """Leave the terminal to others until there is something to say."""
-        if self._status:
-            self._status.stop()
-        self._status = None
-
-    def say(self, words: str) -> None:
-        """Show `words` in place of what was shown, as much of them as fits a line."""
-        if self._console is None:
-            return
-        text = Text(clean(words))
-        text.truncate(max(10, self._console.width - 4), overflow="ellipsis")
-        if self._status is None:
-            self._status = Status(text, console=self._console)
-            self._status.start()
-        else:
-            self._status.update(text)
-
-    def task(self, task: Task) -> None:
-        if task.status is TaskStatus.STARTED:
-            self.say(f"{task.name} ...")
-
-    def chunk(self, component: str, chunk: Chunk) -> None:
-        if isinstance(chunk, Transcript):
-            self._reply = ""
-            self.say(f"{component}: {chunk.text}")
-        elif isinstance(chunk, Reply):
-            self._reply += chunk.text
-            self.say(f"{component}: {self._reply[-60:]}")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,9 @@ from turnlab.host import host_facts
 from turnlab.machine import Machine
 from turnlab.modules.registry import Registry, find_modules
 from turnlab.runner import Runner
+
+if TYPE_CHECKING:
+    from turnlab.server.journal import Journal
 
 ClusterFolders = Annotated[
     list[Path] | None,
@@ -49,13 +52,13 @@ def find_parts(clusters: Iterable[Path] | None, modules: Iterable[Path] | None) 
     """Built-in parts, those that the environment names, those that the options name."""
     return Parts(
         registry=find_registry(modules),
-        catalogue=find_clusters(_folders("TURNLAB_CLUSTERS", clusters)),
+        catalogue=find_clusters(folders_of("TURNLAB_CLUSTERS", clusters)),
     )
 
 
 def find_registry(modules: Iterable[Path] | None) -> Registry:
     """The Modules alone."""
-    return find_modules(_folders("TURNLAB_MODULES", modules))
+    return find_modules(folders_of("TURNLAB_MODULES", modules))
 
 
 @asynccontextmanager
@@ -71,11 +74,17 @@ async def open_runner() -> AsyncIterator[tuple[Runner, EmbeddedExecutor]]:
     try:
         yield Runner(executor, journal, host_facts()), executor
     finally:
-        await executor.close()
         try:
-            await journal.flush()
+            await executor.close()
         finally:
-            await asyncio.to_thread(journal.close)
+            await _keep(journal)
+
+
+async def _keep(journal: Journal) -> None:
+    try:
+        await journal.flush()
+    finally:
+        await asyncio.to_thread(journal.close)
 
 
 def open_queries() -> Any:
@@ -132,7 +141,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _folders(variable: str, given: Iterable[Path] | None) -> list[Path]:
+def folders_of(variable: str, given: Iterable[Path] | None) -> list[Path]:
+    """The folders that the environment names in `variable`, and those that were given."""
     named = [Path(part) for part in os.environ.get(variable, "").split(os.pathsep) if part]
     return [*named, *(given or ())]
 
@@ -143,6 +153,7 @@ __all__ = [
     "Parts",
     "find_parts",
     "find_registry",
+    "folders_of",
     "open_queries",
     "open_runner",
     "parse_overrides",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,6 +15,16 @@ from turnlab.errors import InvalidCluster
 from turnlab.tracks import CLUSTER_NAME
 
 COMPLETED = "completed_"
+
+SIGNALS = (
+    "created_data_text",
+    *(
+        f"{end}_{what}"
+        for what in ("task", "track")
+        for end in ("completed", "failed", "cancelled")
+    ),
+)
+"""The signals that are sent whatever Modules there are; see turnlab.server.signals."""
 
 RESERVED = frozenset({"init", "user", "listener"})
 """What the chain's beginning and the two ends of a turn are called; no Component may be."""
@@ -58,14 +69,18 @@ class Cluster:
     """The file that declares it, for messages."""
 
     @classmethod
-    def from_dict(cls, name: str, mapping: Mapping[str, Mapping[str, Any]]) -> Cluster:
+    def from_dict(
+        cls, name: str, mapping: Mapping[str, Mapping[str, Any]], source: str | None = None
+    ) -> Cluster:
         """A Cluster from a Python dict of the seed: component name to its description.
 
-        Components are chained by `order`, equal orders as they are written. Raises
-        InvalidCluster that names the component and what would satisfy it.
+        Components are chained by `order`, equal orders as they are written. `source` is what
+        messages call the place of the dict, by default its name. Raises InvalidCluster that
+        names the component and what would satisfy it.
         """
-        rows = sorted(mapping.items(), key=lambda row: _order(name, *row))
-        return make_cluster(name, [_from_seed(name, *row) for row in rows], source=name)
+        source = source or name
+        rows = sorted(mapping.items(), key=lambda row: _order(source, *row))
+        return make_cluster(name, [_from_seed(source, *row) for row in rows], source=source)
 
     def component(self, name: str) -> Component | None:
         """The Component of that name; `completed_X` and `X` mean each other where only one is."""
@@ -94,6 +109,8 @@ def make_cluster(name: str, components: Iterable[Component], **fields: Any) -> C
         raise invalid(source, None, "has no task", "give it at least one [[component]]")
     seen: set[str] = set()
     for component in found:
+        if not component.name:
+            raise invalid(source, None, "has a component without a name", "give it one")
         if component.name in RESERVED:
             raise invalid(source, component.name, "has a reserved name", "give it another name")
         if component.name in seen:
@@ -102,10 +119,32 @@ def make_cluster(name: str, components: Iterable[Component], **fields: Any) -> C
     return Cluster(name=name, components=_ordered(source, found), **fields)
 
 
+def check_signals(cluster: Cluster, tasks: Collection[str]) -> None:
+    """Raise InvalidCluster if a signal Component is one that nobody ever sends.
+
+    There are `SIGNALS`, and `completed_X` for each X of `tasks` (those that some Module
+    performs) and each task Component of the Cluster.
+    """
+    own = [c for c in cluster.components if c.is_task]
+    known = {*tasks, *(c.task_name or "" for c in own), *(_bare(c.name) for c in own)}
+    sent = [*SIGNALS, *sorted(COMPLETED + task for task in known)]
+    for component in cluster.components:
+        if not component.is_task and component.name not in sent:
+            near = difflib.get_close_matches(component.name, sent, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sent)}"
+            source = cluster.source or cluster.name
+            raise invalid(source, component.name, "is a signal that nobody sends", remedy)
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix(COMPLETED)
+
+
 def invalid(source: str, component: str | None, problem: str, remedy: str) -> InvalidCluster:
     """The error that names file, component and remedy."""
     where = f"{source}: component {component!r}" if component else source
-    return InvalidCluster(f"{where} {problem}; {remedy}.", component=component)
+    end = "" if remedy.endswith("?") else "."
+    return InvalidCluster(f"{where} {problem}; {remedy}{end}", component=component)
 
 
 def _order(cluster: str, name: str, value: object) -> float:

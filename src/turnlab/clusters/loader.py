@@ -74,14 +74,14 @@ def _parse(path: Path) -> _File:
         return _File.model_validate(tomllib.loads(data.decode()))
     except RecursionError:
         raise InvalidCluster(f"{path} nests too deeply; it is no Cluster.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidCluster(f"{path} is not TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InvalidCluster(
             f"{path}: {where}: {first['msg']}; see docs/reference/clusters.md."
         ) from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise InvalidCluster(f"{path} is not TOML: {error}.") from error
 
 
 def _component(source: str, number: int, row: _Component) -> Component:

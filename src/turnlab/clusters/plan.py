@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from turnlab.chunks import Audio, Chunk, Image, Speech
-from turnlab.clusters.declaration import Cluster, Component, invalid
+from turnlab.clusters.declaration import Cluster, Component, check_signals, invalid
 from turnlab.errors import ClusterNotRunnable, InvalidParams, TurnlabError
 from turnlab.modules.base import TEMPLATE_FIELDS, Module
 from turnlab.modules.registry import Registry
@@ -71,6 +71,7 @@ def make_plan(
     `overrides` are parameters by Component name, `given` the kinds that the user gives.
     Raises InvalidCluster, InvalidParams or ClusterNotRunnable, naming file, component, remedy.
     """
+    check_signals(cluster, registry.task_names)
     overrides = overrides or {}
     _check_overrides(cluster, overrides)
     producers: dict[type[Chunk], str] = dict.fromkeys(given, USER)
@@ -85,7 +86,17 @@ def make_plan(
 
 def missing_here(plan: Plan) -> list[str]:
     """What must be installed or given before the Cluster can run on this machine."""
-    return [f"{s.name}: {what}" for s in plan.steps for what in s.module.missing(s.params)]
+    return [f"{s.name}: {what}" for s in plan.steps for what in lacking(s.module, s.params)]
+
+
+def lacking(module: type[Module], params: BaseModel) -> list[str]:
+    """What `module` misses here, whatever a user's Module does when it is asked."""
+    try:
+        return module.missing(params)
+    except TurnlabError as error:
+        return [error.message]
+    except Exception as error:
+        return [f"missing() of its Module failed: {error!r}"]
 
 
 def require_speech(plan: Plan) -> None:
@@ -150,18 +161,3 @@ def _check_overrides(cluster: Cluster, overrides: Mapping[str, object]) -> None:
         if not any(c.name == name and c.is_task for c in cluster.components):
             tasks = ", ".join(c.name for c in cluster.components if c.is_task)
             raise InvalidParams(f"{cluster.name} has no component {name!r}; it has {tasks}.")
-
-
-def problem_of(cluster: Cluster, registry: Registry) -> TurnlabError | None:
-    """Why the Cluster cannot run here, None if it can."""
-    tasks = [c.task_name or "" for c in cluster.components if c.is_task]
-    unknown = [task for task in tasks if task not in registry]
-    if unknown:
-        return ClusterNotRunnable(f"There is no Module here for {', '.join(unknown)}.")
-    try:
-        missing = missing_here(make_plan(cluster, registry))
-    except TurnlabError as error:
-        return error
-    if missing:
-        return ClusterNotRunnable(f"{cluster.name} cannot run here: {'; '.join(missing)}.")
-    return None

@@ -15,6 +15,9 @@ from turnlab.machine import Machine
 from turnlab.modules.base import Context, Module
 from turnlab.work import Work
 
+_Key = tuple[type[Module], str]
+"""A Module, and which of its instances."""
+
 
 class _Host:
     """One loaded Module and the places that it has for Tasks."""
@@ -34,7 +37,7 @@ class EmbeddedExecutor:
 
     def __init__(self, machine: Machine | None = None) -> None:
         self.machine = machine or Machine()
-        self._hosts: dict[tuple[type[Module], str], asyncio.Task[_Host]] = {}
+        self._hosts: dict[_Key, asyncio.Task[_Host]] = {}
 
     @property
     def clock(self) -> Clock:
@@ -69,14 +72,32 @@ class EmbeddedExecutor:
                     # A stream of a thread that `run` left open does not close with it.
                     await self.machine.stopped(context.stop)
 
+    async def keep_only(self, plan: Plan) -> None:
+        """Close what is loaded and not needed by `plan`, such as the old class of an edited file.
+
+        Raises ModuleFailed if one of them could not be closed, when all others have been.
+        """
+        needed = {(step.module, step.module.instance_key(step.params)) for step in plan.steps}
+        await self._close([key for key in self._hosts if key not in needed])
+
     async def close(self) -> None:
-        """Free all Modules and threads."""
-        hosts = await asyncio.gather(*self._hosts.values(), return_exceptions=True)
-        self._hosts.clear()
-        for host in hosts:
+        """Free all Modules and threads. Raises as `keep_only`."""
+        try:
+            await self._close(list(self._hosts))
+        finally:
+            self.machine.close()
+
+    async def _close(self, keys: list[_Key]) -> None:
+        failed: list[str] = []
+        for key in keys:
+            (host,) = await asyncio.gather(self._hosts.pop(key), return_exceptions=True)
             if isinstance(host, _Host):
-                await asyncio.to_thread(host.module.close)
-        self.machine.close()
+                try:
+                    await asyncio.to_thread(host.module.close)
+                except Exception as error:
+                    failed.append(f"{key[0].task_name} could not be closed: {error!r}")
+        if failed:
+            raise ModuleFailed("; ".join(failed))
 
     def _context(self, work: Work) -> Context:
         return Context(

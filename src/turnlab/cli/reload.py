@@ -1,0 +1,87 @@
+"""`turnlab run --reload`: the same turns again whenever a file of the user's changes.
+
+What did not change stays loaded: an unchanged file gives the same Module classes
+(`find_modules`), and the executor's instances are kept as long as the plan needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from turnlab.cli.problems import show_error
+from turnlab.cli.session import folders_of, open_runner
+from turnlab.errors import TurnlabError
+from turnlab.executors.embedded import EmbeddedExecutor
+from turnlab.packaged import installed
+from turnlab.runner import Runner
+
+Opened = tuple[Runner, EmbeddedExecutor]
+
+
+def watch(
+    clusters: Iterable[Path] | None, modules: Iterable[Path] | None
+) -> AsyncGenerator[Any, None]:
+    """The changes of Cluster and Module files in these folders and those of the environment.
+
+    Raises typer.BadParameter if there is no folder to watch or nothing to watch it with.
+    """
+    named = [*folders_of("TURNLAB_CLUSTERS", clusters), *folders_of("TURNLAB_MODULES", modules)]
+    folders = list(dict.fromkeys(named))
+    if not folders:
+        raise typer.BadParameter("--reload needs --clusters or --modules: a folder to watch.")
+    for folder in folders:
+        if not folder.is_dir():
+            raise typer.BadParameter(f"{folder} is no folder, so --reload cannot watch it.")
+    if not installed("watchfiles"):
+        raise typer.BadParameter("--reload needs watchfiles: pip install 'turnlab[reload]'.")
+    from watchfiles import awatch
+
+    def is_part(change: object, path: str) -> bool:
+        return Path(path).suffix in (".py", ".toml")
+
+    return awatch(*folders, watch_filter=is_part, recursive=False)
+
+
+async def run_on_change(
+    once: Callable[[Opened], Awaitable[None]], changes: AsyncGenerator[Any, None]
+) -> int:
+    """Await `once` now and after each of `changes`, on one runner; 0 when they have ended.
+
+    A change while it is under way cancels it, so that what hangs can be mended. What it raises
+    is shown, and the next change awaited.
+    """
+    async with open_runner() as opened, aclosing(changes):
+        attempt = asyncio.create_task(_attempt(once, opened))
+        try:
+            # The first step begins to watch, before the task above has begun.
+            async for _ in changes:
+                await _stop(attempt)
+                attempt = asyncio.create_task(_attempt(once, opened))
+            await attempt
+        finally:
+            await _stop(attempt)
+    return 0
+
+
+async def _attempt(once: Callable[[Opened], Awaitable[None]], opened: Opened) -> None:
+    console = Console(stderr=True, highlight=False)
+    try:
+        await once(opened)
+    except TurnlabError as error:
+        show_error(error)
+    except Exception:  # of a Module that is being written
+        console.print_exception()
+    console.print("Waiting for a file to change; Ctrl-C ends.", style="dim")
+
+
+async def _stop(attempt: asyncio.Task[None]) -> None:
+    """Cancel it if it is still under way, and wait until it has gone."""
+    attempt.cancel()
+    await asyncio.wait([attempt])

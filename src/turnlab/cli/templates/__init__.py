@@ -1,0 +1,1 @@
+"""What `turnlab modules new` writes."""
