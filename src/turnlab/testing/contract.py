@@ -34,7 +34,8 @@ from turnlab.work import Observer
 HEAVY = (
     *("jax", "tensorflow", "torch", "torchaudio", "torchvision", "transformers"),
     *("ctranslate2", "llama_cpp", "onnxruntime", "xllamacpp"),
-    *("faster_whisper", "moonshine_voice", "openai", "piper", "sentence_transformers"),
+    *("cv2", "faster_whisper", "moonshine_voice", "openai", "piper", "pypdf", "rapidocr"),
+    *("sentence_transformers", "sklearn", "tokenizers", "websockets"),
 )
 """Libraries that only `load` may import."""
 

@@ -1,0 +1,127 @@
+"""The text of an HTML page under its headings, with nothing of its scripts and styles."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+
+from turnlab.retrieval.splitting import Section
+
+_UNSEEN = frozenset(("script", "style", "template", "noscript", "svg", "math", "iframe", "object"))
+_BLOCKS = frozenset(
+    (
+        *("address", "article", "aside", "blockquote", "body", "br", "caption", "dd", "div", "dl"),
+        *("dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "li", "main"),
+        *("nav", "ol", "option", "p", "pre", "section", "table", "tbody", "tfoot", "thead", "tr"),
+        "ul",
+    )
+)
+_CELLS = frozenset(("td", "th"))
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+
+_NAME = r"/?[A-Za-z][A-Za-z0-9:-]*"
+_MARKUP = re.compile(
+    rf"""<({_NAME})(?:[^<>"']|"[^"<]*"|'[^'<]*')*>|<({_NAME})[^<>]*>|<[!?][^<>]*>|<"""
+)
+
+
+def html_sections(text: str) -> Iterator[Section]:
+    """One Section a heading; text before the first one stands under the page's title."""
+    page = _Page()
+    page.feed(_tamed(text))
+    page.close()
+    page.end_section()
+    return iter(page.sections)
+
+
+def _tamed(text: str) -> str:
+    """The page with bare tags only: no comments, no attributes, nothing left open.
+
+    html.parser looks for the ends of such things again and again: a file made of them, smaller
+    than a photograph, kept it busy for minutes.
+    """
+    kept, at = [], 0
+    while (begin := text.find("<!--", at)) >= 0:
+        kept.append(text[at:begin])
+        end = text.find("-->", begin + 4)
+        at = end + 3 if end >= 0 else len(text)
+    kept.append(text[at:])
+    return _MARKUP.sub(_bare, "".join(kept))
+
+
+def _bare(markup: re.Match[str]) -> str:
+    if name := markup[1] or markup[2]:
+        return f"<{name}/>" if markup[0].endswith("/>") else f"<{name}>"
+    return "&lt;" if markup[0] == "<" else ""
+
+
+class _Page(HTMLParser):
+    """Gathers text, block by block; a block ends with an empty line, which ends a sentence."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.sections: list[Section] = []
+        self._text: list[str] = []
+        self._heading: list[str] = []
+        self._headings: dict[int, str] = {}
+        self._level: int | None = None
+        """Of the heading that is being read; 0 for the title."""
+        self._unseen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self._unseen:
+            if tag == self._unseen[0]:
+                self._unseen.append(tag)
+        elif tag in _UNSEEN:
+            self._unseen.append(tag)
+        elif tag in _HEADINGS or tag == "title":
+            self._begin_heading(_HEADINGS.get(tag, 0))
+        elif tag in _BLOCKS:
+            self._add("\n\n")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in _UNSEEN:  # <svg/> hides nothing
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._unseen:
+            if tag == self._unseen[0]:
+                self._unseen.pop()
+        elif tag in _HEADINGS or tag == "title":
+            self._end_heading()
+        elif tag in _BLOCKS:
+            self._add("\n\n")
+        elif tag in _CELLS:
+            self._add(" ")
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self._add(data)
+
+    def end_section(self) -> None:
+        """Take what was gathered as a Section."""
+        self._end_heading()
+        if text := "".join(self._text).strip():
+            heading = " > ".join(self._headings[level] for level in sorted(self._headings))
+            self.sections.append(Section(text=text, heading=heading))
+        self._text = []
+
+    def _add(self, text: str) -> None:
+        (self._text if self._level is None else self._heading).append(text)
+
+    def _begin_heading(self, level: int) -> None:
+        self.end_section()
+        self._level = level
+        self._heading = []
+
+    def _end_heading(self) -> None:
+        """A heading stands until the next of its level or of a higher one."""
+        if self._level is None:
+            return
+        level, self._level = self._level, None
+        heading = " ".join("".join(self._heading).split())
+        self._headings = {at: text for at, text in self._headings.items() if at < level}
+        # A page mostly repeats its title as its first heading.
+        if heading and heading not in self._headings.values():
+            self._headings[level] = heading
