@@ -42,6 +42,7 @@ def test_json_has_exactly_the_published_keys() -> None:
         "status",
         "error_code",
         "latency_profile",
+        "result_profile",
         "usage",
         "cost_usd",
     }

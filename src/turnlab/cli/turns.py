@@ -81,6 +81,7 @@ def task_report(task: Task) -> TaskReport:
         status=task.status,
         error_code=task.error_code,
         latency_profile=task.result_json.get("latency_profile", {}),
+        result_profile=made,
         usage=made.get("usage"),
         cost_usd=made.get("cost_usd"),
     )
@@ -91,7 +92,8 @@ def _told(chunk: Chunk) -> tuple[str, str]:
     match chunk:
         case Emotion():
             values = ", ".join(f"{name} {value:+.2f}" for name, value in chunk.values.items())
-            return "Felt", f"{chunk.words} ({values or 'nothing could be judged'})"
+            felt = chunk.labels.get("M", "nothing in particular")
+            return "Felt", f"{felt} ({values or 'nothing could be judged'})"
         case Passages():
             found = [f"{each.source} ({each.score:.2f})" for each in chunk.items]
             return "Found", "; ".join(found) or "nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from turnlab.profiles import Span
@@ -22,6 +22,8 @@ class TaskReport:
     error_code: str = ""
     latency_profile: Mapping[str, float] = field(default_factory=dict)
     """`ts_*` in seconds since the start of the Track; `model_*` and the like as durations."""
+    result_profile: Mapping[str, Any] = field(default_factory=dict)
+    """What it made, as JSON."""
     usage: Mapping[str, float] | None = None
     """What a provider charges for, such as `input_tokens`; None for what runs on this machine."""
     cost_usd: float | None = None
@@ -38,8 +40,14 @@ class TaskReport:
 
     def as_json(self) -> dict[str, Any]:
         """The Task as `--json` prints it."""
-        usage = None if self.usage is None else dict(self.usage)
-        return {**asdict(self), "latency_profile": dict(self.latency_profile), "usage": usage}
+        return asdict(
+            replace(
+                self,
+                latency_profile=dict(self.latency_profile),
+                result_profile=dict(self.result_profile),
+                usage=None if self.usage is None else dict(self.usage),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,8 @@ HEAVY = (
     *("jax", "tensorflow", "torch", "torchaudio", "torchvision", "transformers"),
     *("ctranslate2", "llama_cpp", "onnxruntime", "xllamacpp"),
     *("cv2", "faster_whisper", "moonshine_voice", "openai", "piper", "pypdf", "rapidocr"),
-    *("sentence_transformers", "sklearn", "tokenizers", "websockets"),
+    *("ai_edge_litert", "sentence_transformers", "sklearn", "tokenizers", "vaderSentiment"),
+    "websockets",
 )
 """Libraries that only `load` may import."""
 
