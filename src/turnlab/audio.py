@@ -16,6 +16,7 @@ import soxr
 from turnlab.chunks import Audio, Chunk, Image, Samples
 from turnlab.clock import Clock
 from turnlab.errors import EmptyAudio, InvalidAudio, InvalidImage, NoSpeech, UnreadableFile
+from turnlab.pictures import LIMIT_BYTES, picture_type
 from turnlab.streams import Stream
 from turnlab.turns.voice_activity import VoiceActivity
 
@@ -34,15 +35,6 @@ MOST_CHANNELS = 32
 
 CACHED_S = 60.0
 """Recordings up to this length are decoded once, before the Track begins."""
-
-IMAGE_LIMIT_BYTES = 20 * 1024 * 1024
-
-_PICTURES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-}
 
 
 class Pace(StrEnum):
@@ -95,14 +87,14 @@ def open_image(path: Path) -> Image:
     """A picture by its content, not its name. Raises UnreadableFile or InvalidImage."""
     try:
         with path.open("rb") as file:
-            data = file.read(IMAGE_LIMIT_BYTES + 1)
+            data = file.read(LIMIT_BYTES + 1)
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}.") from error
-    if len(data) > IMAGE_LIMIT_BYTES:
-        raise InvalidImage(f"{path} is larger than {IMAGE_LIMIT_BYTES // 2**20} MiB; shrink it.")
-    for magic, media_type in _PICTURES.items():
-        if data.startswith(magic) and (magic != b"RIFF" or data[8:12] == b"WEBP"):
-            return Image(data=data, media_type=media_type)
+    if len(data) > LIMIT_BYTES:
+        raise InvalidImage(f"{path} is larger than {LIMIT_BYTES // 2**20} MiB; shrink it.")
+    media_type = picture_type(data)
+    if media_type is not None:
+        return Image(data=data, media_type=media_type)
     raise InvalidImage(f"{path} is neither PNG, JPEG, WebP nor GIF.")
 
 

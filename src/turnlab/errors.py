@@ -120,6 +120,17 @@ class MissingModel(TurnlabError):
     code = "missing_model"
 
 
+class Missing(str):
+    """Something that must be installed or given, in words, and the error that its lack leads to."""
+
+    error: type[TurnlabError]
+
+    def __new__(cls, text: str, error: type[TurnlabError] = MissingModel) -> Missing:
+        missing = super().__new__(cls, text)
+        missing.error = error
+        return missing
+
+
 class ModuleFailed(TurnlabError):
     """A Module raised an error that it did not name; its text says more."""
 

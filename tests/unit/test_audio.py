@@ -136,7 +136,7 @@ def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
             open_image(path)
     with pytest.raises(UnreadableFile, match="cannot be read"):
         open_image(tmp_path / "absent.png")
-    monkeypatch.setattr("turnlab.audio.IMAGE_LIMIT_BYTES", 10)
+    monkeypatch.setattr("turnlab.audio.LIMIT_BYTES", 10)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 10)
     with pytest.raises(InvalidImage, match="shrink it"):
         open_image(path)

@@ -16,7 +16,7 @@ from turnlab.clusters import (
     make_plan,
 )
 from turnlab.clusters.declaration import check_signals, make_cluster
-from turnlab.clusters.plan import missing_here, require_speech
+from turnlab.clusters.plan import lacking, require_speech
 from turnlab.errors import (
     ClusterNotRunnable,
     InvalidCluster,
@@ -360,11 +360,15 @@ def test_a_cluster_without_speech_is_told_so():
         require_speech(make_plan(cluster, REGISTRY))
 
 
-def test_what_is_missing_here_names_the_component():
+def all_lacking(plan):
+    return [what for step in plan.steps for what in lacking(step.module, step.params)]
+
+
+def test_what_is_missing_here_is_told():
     module = scripted("ears", [Audio], Transcript, missing=classmethod(lambda c, p: ["install x"]))
     cluster = make_cluster("X", [Component(name="ears", task_name="ears")])
-    assert missing_here(make_plan(cluster, Registry([module]))) == ["ears: install x"]
-    assert missing_here(make_plan(seed(), REGISTRY)) == []
+    assert all_lacking(make_plan(cluster, Registry([module]))) == ["install x"]
+    assert all_lacking(make_plan(seed(), REGISTRY)) == []
 
 
 def test_a_module_that_fails_when_it_is_asked_what_it_misses_is_told_so():
@@ -373,7 +377,7 @@ def test_a_module_that_fails_when_it_is_asked_what_it_misses_is_told_so():
 
     module = scripted("ears", [Audio], Transcript, missing=classmethod(missing))
     cluster = make_cluster("X", [Component(name="ears", task_name="ears")])
-    assert "no idea" in missing_here(make_plan(cluster, Registry([module])))[0]
+    assert "no idea" in all_lacking(make_plan(cluster, Registry([module])))[0]
 
 
 def test_there_are_built_in_clusters():

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from turnlab.cli.problems import missing_of, tell_problems, warn
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry
-from turnlab.clusters import Catalogue, Cluster, load_cluster, make_plan
+from turnlab.clusters import Catalogue, Cluster, Component, load_cluster, make_plan
 from turnlab.clusters.catalogue import Unusable
 from turnlab.clusters.plan import lacking
 from turnlab.errors import InvalidParams
@@ -38,7 +38,10 @@ def list_clusters(
     parts = find_parts(folders, module_folders)
     rows = [(cluster, missing_of(cluster, parts.registry)) for cluster in parts.catalogue]
     if as_json:
-        found = [{**_cluster_row(c), **_runs(missing), "error": None} for c, missing in rows]
+        found = [
+            {**_cluster_row(c, parts.registry), **_runs(missing), "error": None}
+            for c, missing in rows
+        ]
         typer.echo(json.dumps(found + _unusable_rows(parts.catalogue)))
     else:
         console = Console(highlight=False)
@@ -97,7 +100,7 @@ def show_cluster(
     missing = missing_of(cluster, parts.registry)
     tell_problems(parts)
     if as_json:
-        typer.echo(json.dumps({**_cluster_row(cluster), **_runs(missing)}))
+        typer.echo(json.dumps({**_cluster_row(cluster, parts.registry), **_runs(missing)}))
         return
     console = Console(highlight=False)
     console.print(Text.assemble((cluster.name, "bold"), "\n", clean(cluster.description)))
@@ -156,7 +159,7 @@ def show_module(
     console.print(table)
 
 
-def _cluster_row(cluster: Cluster) -> dict[str, Any]:
+def _cluster_row(cluster: Cluster, registry: Registry) -> dict[str, Any]:
     return {
         "name": cluster.name,
         "description": cluster.description,
@@ -168,12 +171,21 @@ def _cluster_row(cluster: Cluster) -> dict[str, Any]:
                 "name": c.name,
                 "component_type": str(c.component_type),
                 "task_name": c.task_name,
-                "params": dict(c.params),
+                "params": _params(c, registry),
                 "after": list(c.after),
             }
             for c in cluster.components
         ],
     }
+
+
+def _params(component: Component, registry: Registry) -> dict[str, Any]:
+    """What its file says; secrets masked, and all of it where its Module is not known."""
+    usable = {module.task_name: module for module in registry}
+    module = usable.get(component.task_name or "")
+    if module is None:
+        return {name: "?" for name in component.params}
+    return module.shown(component.params)
 
 
 def _components(cluster: Cluster, registry: Registry) -> Table:
@@ -183,7 +195,7 @@ def _components(cluster: Cluster, registry: Registry) -> Table:
         known = usable.get(component.task_name or "")
         reads = ", ".join(kind.kind for kind in known.consumes) if known else ""
         makes = known.produces.kind if known else ""
-        params = json.dumps(dict(component.params)) if component.params else ""
+        params = json.dumps(_params(component, registry)) if component.params else ""
         cells = (component.name, str(component.component_type), reads, makes, params)
         table.add_row(*(Text(clean(cell)) for cell in cells))
     return table

@@ -16,8 +16,8 @@ import typer
 from rich.console import Console
 
 from turnlab.clusters import Catalogue, find_clusters
-from turnlab.clusters.plan import Plan, missing_here
-from turnlab.errors import InvalidParams, MissingModel
+from turnlab.clusters.plan import Plan, lacking
+from turnlab.errors import InvalidParams, Missing, MissingModel
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.host import host_facts
 from turnlab.machine import Machine
@@ -116,10 +116,12 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
 
 
 def require_models(plan: Plan) -> None:
-    """Raise MissingModel that says what to install, before anything is loaded."""
-    missing = missing_here(plan)
-    if missing:
-        raise MissingModel(" ".join(missing))
+    """Raise MissingModel or MissingKey that says what to do, before anything is loaded."""
+    missing = [(s.name, what) for s in plan.steps for what in lacking(s.module, s.params)]
+    for component, what in missing:
+        told = " ".join(f"{name}: {each}" for name, each in missing)
+        error = what.error if isinstance(what, Missing) else MissingModel
+        raise error(told, component=component)
 
 
 def parse_overrides(values: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -84,11 +84,6 @@ def make_plan(
     return Plan(cluster=cluster, steps=tuple(steps))
 
 
-def missing_here(plan: Plan) -> list[str]:
-    """What must be installed or given before the Cluster can run on this machine."""
-    return [f"{s.name}: {what}" for s in plan.steps for what in lacking(s.module, s.params)]
-
-
 def lacking(module: type[Module], params: BaseModel) -> list[str]:
     """What `module` misses here, whatever a user's Module does when it is asked."""
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from turnlab.audio import IMAGE_LIMIT_BYTES
 from turnlab.errors import InvalidImage
+from turnlab.pictures import LIMIT_BYTES
 
 MOST_PIXELS = 50_000_000
 """A decoded picture takes a byte a pixel: a small file can claim far more than memory holds."""
@@ -21,8 +21,8 @@ def check_picture(data: bytes) -> Size:
 
     Raises InvalidImage if it is of another type, cut off, or too large.
     """
-    if len(data) > IMAGE_LIMIT_BYTES:
-        raise InvalidImage(f"The picture is larger than {IMAGE_LIMIT_BYTES // 2**20} MiB.")
+    if len(data) > LIMIT_BYTES:
+        raise InvalidImage(f"The picture is larger than {LIMIT_BYTES // 2**20} MiB.")
     known = next((known for magic, known in _TYPES.items() if data.startswith(magic)), None)
     if known is None:
         raise InvalidImage("The picture is neither PNG, JPEG, WebP nor GIF.")

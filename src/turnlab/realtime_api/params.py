@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from turnlab.errors import InvalidParams, MissingKey, MissingModel
+from turnlab.errors import InvalidParams, Missing, MissingKey, MissingModel
 from turnlab.openai_api.params import ProviderParams, Server, server_of
 from turnlab.packaged import installed
 
@@ -62,13 +62,13 @@ def realtime_server(params: RealtimeParams) -> Server:
 
 def missing_realtime(params: RealtimeParams) -> list[str]:
     """What must be installed or set before `params` can be used here; imports no library."""
-    missing = []
+    missing: list[str] = []
     if not installed("websockets"):
         missing.append(_INSTALL)
     try:
         realtime_server(params)
     except (InvalidParams, MissingKey) as error:
-        missing.append(error.message)
+        missing.append(Missing(error.message, type(error)))
     return missing
 
 

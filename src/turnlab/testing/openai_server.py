@@ -24,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from turnlab.testing import openai_wire as wire
+from turnlab.testing.openai_misdeeds import Half, Hang, Misdeed, Refuse, Send
 
 ENDPOINTS = {
     "/v1/models": "models",
@@ -35,40 +36,7 @@ ENDPOINTS = {
 MODELS = ("gpt-4o", "gpt-4o-mini", "whisper-1", "tts-1")
 
 
-@dataclass(frozen=True)
-class Refuse:
-    """Answer with an error of OpenAI's form."""
-
-    status: int
-    message: str = "No."
-    code: str = "refused"
-
-
-@dataclass(frozen=True)
-class Hang:
-    """Say nothing (more) after so many pieces, with the connection open."""
-
-    pieces: int = 0
-
-
-@dataclass(frozen=True)
-class Half:
-    """Close the connection after so many pieces; `framed` says that the client can tell."""
-
-    pieces: int = 1
-    framed: bool = True
-
-
-@dataclass(frozen=True)
-class Send:
-    """Answer with these bytes, whatever was asked."""
-
-    body: bytes
-    content_type: str = "text/html"
-    status: int = 200
-
-
-Misdeed = Refuse | Hang | Half | Send
+__all__ = ["Asked", "Half", "Hang", "Misdeed", "OpenAIServer", "Refuse", "Send"]
 
 
 @dataclass(frozen=True, kw_only=True)
