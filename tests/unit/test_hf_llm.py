@@ -260,7 +260,7 @@ def rig_of(folder: Path, **params: Any) -> Rig:
         HuggingFaceLLM,
         clock=MonotonicClock(),
         given={Transcript, Emotion},
-        overrides={"hf_llm": {"stop": [], **values}},
+        overrides={"hf_llm": {"stop": [], "examples": [], **values}},
     )
 
 
