@@ -128,13 +128,16 @@ def list_modules(as_json: AsJson = False, module_folders: ModuleFolders = None) 
         errors = [{"code": e.code, "message": e.message} for e in registry.problems]
         typer.echo(json.dumps(found + [{"task_name": None, "error": error} for error in errors]))
         return
-    table = Table("Task", "Reads", "Makes", "Runs here", box=None, pad_edge=False)
+    console = Console(highlight=False)
     for module in registry:
         row = describe_module(module)
+        missing = row["missing"]
+        state = "cannot run here as it is" if missing else "runs here"
+        console.print(_heading(module.task_name, state))
         reads = ", ".join(row["consumes"] + [f"({kind})" for kind in row["uses"]])
-        missing = Text(clean("\n".join(row["missing"]) or "yes"))
-        table.add_row(Text(module.task_name, style="bold"), reads, row["produces"], missing)
-    Console(highlight=False).print(table)
+        wiring = Text(f"{reads} > {row['produces']}", overflow="fold")
+        console.print(Padding(wiring, (0, 0, 0, 2)))
+        _print_points(console, missing)
     warn(f"{error.message} It is left out." for error in registry.problems)
 
 

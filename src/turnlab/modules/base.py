@@ -245,8 +245,10 @@ class Module:
             return cls.Params.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidParams(f"{cls.task_name}: {where}: {first['msg']}.") from error
+            place = ".".join(str(part) for part in first["loc"])
+            where = f"{place}: " if place else ""
+            what = first["msg"].removeprefix("Value error, ").removesuffix(".")
+            raise InvalidParams(f"{cls.task_name}: {where}{what}.") from error
 
     @classmethod
     def shown(cls, values: Mapping[str, Any]) -> dict[str, Any]:
