@@ -25,7 +25,9 @@ EXAMPLES = [
 """For small models: with two short answers before its eyes SmolLM2 answers in 12 words instead of
 16 to 42 (medians of twenty questions), the first clause after 6."""
 
-_MARK = re.compile(r"<\|[^<>|]{1,40}\|>")
+_MARK = re.compile(r"<\||\|>|<(?:start|end)_of_turn>|</?s>|\[/?INST\]|<</?SYS>>")
+"""What the chat templates of common model families are made of: ChatML and its kin, Gemma, Llama 2,
+Mistral. A server of somebody else's sees to its own model's."""
 
 _FIELD_OF: dict[type[Chunk], str] = {
     Caption: "caption",
@@ -86,8 +88,8 @@ def chat(params: ChatParams, prompt: str, history: Sequence[Exchange]) -> list[M
     known = () if "history" in fields(params.prompt_template) else history
     messages = [{"role": "system", "content": params.system_prompt}] if params.system_prompt else []
     for exchange in (*params.examples, *recent(known, params.history_tokens)):
-        messages.append({"role": "user", "content": exchange.text})
-        messages.append({"role": "assistant", "content": exchange.reply})
+        messages.append({"role": "user", "content": plain(exchange.text)})
+        messages.append({"role": "assistant", "content": plain(exchange.reply)})
     return [*messages, {"role": "user", "content": prompt}]
 
 
@@ -125,9 +127,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def plain(text: str) -> str:
-    """`text` without marks such as `<|im_end|>`, by which a document or a picture could speak in
-    another's name."""
-    return _MARK.sub("", text) if "<|" in text else text
+    """`text` without marks such as `<|im_end|>` or `[INST]`, by which a document or a picture could
+    speak in another's name. None is left that was made of what stood around another."""
+    return _MARK.sub(" ", text)
 
 
 def leading(template: str, values: Mapping[str, str]) -> str:

@@ -113,6 +113,11 @@ class Stream(Generic[C]):
             await self._change()
         return bool(self._log)
 
+    async def superseded(self, chunk: C) -> None:
+        """Wait until a newer Chunk than `chunk` is there, or none will come."""
+        while self.newest is chunk and not self.closed:
+            await self._change()
+
     async def finished(self) -> None:
         """Wait for the end. Raises what the stream failed with."""
         while not self.closed:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from turnlab.chunks import Audio, Caption, Emotion, Image, Passages, Reply, Speech, Transcript
+from turnlab.clock import MonotonicClock
 from turnlab.conversations import Conversation, Exchange
 from turnlab.errors import (
     ClusterNotRunnable,
@@ -350,6 +351,45 @@ async def test_history_and_parameters_reach_the_module():
     result = await rig.run(VOICE, conversation=Conversation(exchanges=[exchange]))
     assert seen == [((exchange,), "reply", result.track.track_id)]
     assert result.tasks[0].result_json["result_profile"] == {"text": "a", "note": 1}
+
+
+async def test_work_ahead_of_need_ends_with_the_need():
+    """A side branch that nobody waits for is at work: the final transcript comes all the same."""
+    side = Block()
+
+    class Ahead(scripted("reply", [Transcript], Reply)):
+        """Does work ahead on each partial transcript."""
+
+        async def run(self, inputs, context):
+            async for heard in inputs.latest(Transcript):
+                ready = heard.final or await context.idle(inputs, heard)
+            assert ready
+            yield Reply(text=heard.text)
+            side.ended.set()
+
+    class Side(scripted("side", [Audio], Caption)):
+        """At work from the first sound until the reply is there."""
+
+        async def run(self, inputs, context):
+            await context.blocking(side.ended.wait, 60)
+            yield Caption(text="seen")
+
+    ears = scripted(
+        "ears",
+        [Audio],
+        Transcript,
+        Pause(0.1),
+        Transcript(text="a"),
+        Pause(0.1),
+        Transcript(text="ab", final=True),
+    )
+    rig = Rig(Side, ears, Ahead, clock=MonotonicClock())
+    result = await rig.run(VOICE)
+    assert result.error is None
+    assert result.reply == "ab"
+    latency = rig.recorder.tasks_named("reply")[0].result_json["latency_profile"]
+    ears_end = rig.recorder.tasks_named("ears")[0].result_json["latency_profile"]["ts_end"]
+    assert latency["ts_first_output"] < ears_end + 30
 
 
 async def test_a_module_that_never_ends_is_stopped(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import hashlib
 import inspect
@@ -69,6 +70,10 @@ class Inputs:
         """Whether a newer Chunk of its kind is there already."""
         stream = self._streams[type(chunk)]
         return stream.newest is not chunk
+
+    async def superseded(self, chunk: Chunk) -> None:
+        """Wait until a newer Chunk of its kind is there, or none will come."""
+        await self._streams[type(chunk)].superseded(chunk)
 
     def ended(self, kind: type[Chunk]) -> bool:
         """Whether all of `kind` is there, read or not."""
@@ -139,9 +144,19 @@ class Context:
             self.latency, self.stop, self.urgency(), function, *args, **kwargs
         )
 
-    async def idle(self) -> None:
-        """Wait until nobody is at work, for work ahead of need."""
-        await self.machine.turn(BACKGROUND, self.stop)
+    async def idle(self, inputs: Inputs, heard: Chunk) -> bool:
+        """Wait until nobody is at work, for work ahead of need on `heard`.
+
+        False as soon as that work has become needless: a newer Chunk is there, or the end.
+        """
+        jobs = (self.machine.turn(BACKGROUND, self.stop), inputs.superseded(heard))
+        idle, news = (asyncio.ensure_future(job) for job in jobs)
+        try:
+            await asyncio.wait({idle, news}, return_when=asyncio.FIRST_COMPLETED)
+            return not news.done()
+        finally:
+            idle.cancel()
+            news.cancel()
 
     async def background(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`blocking` for work ahead of need: nobody lets it go first."""

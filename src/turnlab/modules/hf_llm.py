@@ -174,8 +174,7 @@ class HuggingFaceLLM(Module):
     async def _read_ahead(self, heard: Transcript, inputs: Inputs, context: Context) -> None:
         """Read what is known of the prompt so far, unless that is outdated by then."""
         params: Any = context.params
-        await context.idle()
-        if inputs.outdated(heard):
+        if not await context.idle(inputs, heard):
             return
         known = known_values(params, heard.text, context.history, inputs)
         messages = chat(params, leading(params.prompt_template, known), context.history)

@@ -154,8 +154,7 @@ class QuantizationLLM(Module):
     async def _fill_ahead(self, heard: Transcript, inputs: Inputs, context: Context) -> None:
         """Put what was heard so far into the KV cache, unless that is outdated by then."""
         params: Any = context.params
-        await context.idle()
-        if inputs.outdated(heard):
+        if not await context.idle(inputs, heard):
             return
         known = known_values(params, heard.text, context.history, inputs)
         messages = chat(params, leading(params.prompt_template, known), context.history)

@@ -95,8 +95,7 @@ class Rag(Module):
         text = heard.text.strip()
         if text == ahead.text:
             return
-        await context.idle()
-        if not inputs.outdated(heard):
+        if await context.idle(inputs, heard):
             ahead.vector = await context.background(self._embed, text, "embed_ahead", context)
             ahead.text = text
 
