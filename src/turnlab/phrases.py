@@ -48,6 +48,11 @@ _CLINGING = _CONNECTIVES | frozenset(
 )
 """Words that a phrase may not end with, since they belong to what follows."""
 
+_MARK = r"[*_#`~|<>\[\]{}\\]"
+_MARKS = re.compile(f"{_MARK}+")
+_MARKS_AT_AN_END = re.compile(rf"(?<!{_MARK}){_MARK}+(?=[\s.,;:!?\u2026]|$)")
+_BLANKS = re.compile(r" {2,}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrasing:
@@ -110,6 +115,14 @@ async def phrases(reply: AsyncIterator[Reply], phrasing: Phrasing) -> AsyncItera
                 yield phrase.strip()
     if cutter.text.strip():
         yield cutter.text.strip()
+
+
+def speakable(text: str) -> str:
+    """`text` without the marks that nobody speaks, such as those of `**bold**` or `# Title`.
+
+    Marks between two words leave a blank, others nothing.
+    """
+    return _BLANKS.sub(" ", _MARKS.sub(" ", _MARKS_AT_AN_END.sub("", text))).strip()
 
 
 def _ends(pattern: re.Pattern[str], text: str) -> list[int]:

@@ -21,6 +21,8 @@ BUILTIN = Path(__file__).with_name("prices.toml")
 
 MILLION = 1_000_000
 
+_OF_TOKENS = ("cached_input", "audio_input", "cached_audio_input", "audio_output")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -30,7 +32,11 @@ class Usage:
     """All tokens of the prompts, cached and of sound ones among them."""
     cached_input_tokens: int | None = None
     audio_input_tokens: int | None = None
+    cached_audio_input_tokens: int | None = None
+    """Those of sound that were cached: they are among the cached ones and among those of sound."""
     output_tokens: int | None = None
+    """All tokens that were made, those of sound among them."""
+    audio_output_tokens: int | None = None
     audio_s: float | None = None
     """Seconds of sound that were sent."""
     characters: int | None = None
@@ -61,8 +67,12 @@ class Price(BaseModel):
     """A million of those that the provider had cached; without it they cost what others do."""
     audio_input: float | None = Field(None, ge=0, allow_inf_nan=False)
     """A million tokens of sound; without it they cost what others do."""
+    cached_audio_input: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A million tokens of sound that the provider had cached."""
     output: float | None = Field(None, ge=0, allow_inf_nan=False)
     """A million tokens that were written."""
+    audio_output: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """A million tokens of sound that were made; without it they cost what others do."""
     minute: float | None = Field(None, ge=0, allow_inf_nan=False)
     """A minute of sound that was sent."""
     characters: float | None = Field(None, ge=0, allow_inf_nan=False)
@@ -74,8 +84,9 @@ class Price(BaseModel):
             raise ValueError("input and output go together")
         if sum(each is not None for each in (self.input, self.minute, self.characters)) != 1:
             raise ValueError("give input and output, or minute, or characters")
-        if self.input is None and not (self.cached_input is None and self.audio_input is None):
-            raise ValueError("cached_input and audio_input go with input and output")
+        of_tokens = [name for name in _OF_TOKENS if getattr(self, name) is not None]
+        if self.input is None and of_tokens:
+            raise ValueError(f"{' and '.join(of_tokens)}: go with input and output")
         return self
 
     def cost_usd(self, usage: Usage) -> float | None:
@@ -86,15 +97,54 @@ class Price(BaseModel):
             return _times(self.characters, usage.characters, MILLION)
         if usage.input_tokens is None or usage.output_tokens is None:
             return None
-        return self._of_tokens(usage, usage.input_tokens, usage.output_tokens)
+        read = self._of_prompt(usage, usage.input_tokens)
+        made = self._of_reply(usage, usage.output_tokens)
+        return None if read is None or made is None else (read + made) / MILLION
 
-    def _of_tokens(self, usage: Usage, read: int, written: int) -> float:
-        plain, output = self.input or 0.0, self.output or 0.0
-        cached, sound = usage.cached_input_tokens or 0, usage.audio_input_tokens or 0
-        total = max(0, read - cached - sound) * plain + written * output
-        total += cached * (plain if self.cached_input is None else self.cached_input)
-        total += sound * (plain if self.audio_input is None else self.audio_input)
-        return total / MILLION
+    def _of_prompt(self, usage: Usage, read: int) -> float | None:
+        """Millionths of a dollar for the prompt; None where what was sound or cached sound counts
+        and was not told."""
+        plain, cached = self.input or 0.0, usage.cached_input_tokens or 0
+        if self.audio_input is None and self.cached_audio_input is None:
+            rate = plain if self.cached_input is None else self.cached_input
+            return max(0, read - cached) * plain + cached * rate
+        both = _overlap(usage, read)
+        if usage.audio_input_tokens is None or both is None:
+            return None
+        rate_of_both = self._rate_of_cached_sound()
+        if both and rate_of_both is None:
+            return None
+        sound = usage.audio_input_tokens
+        total = max(0, read - cached - sound + both) * plain + both * (rate_of_both or 0.0)
+        total += (cached - both) * (plain if self.cached_input is None else self.cached_input)
+        return total + (sound - both) * (plain if self.audio_input is None else self.audio_input)
+
+    def _rate_of_cached_sound(self) -> float | None:
+        """A million tokens; None where it is unknown."""
+        if self.cached_audio_input is None and self.cached_input is None:
+            return self.audio_input
+        return self.cached_audio_input
+
+    def _of_reply(self, usage: Usage, made: int) -> float | None:
+        """Millionths of a dollar for the reply; None where what was sound counts and was not
+        told."""
+        rate = self.output or 0.0
+        if self.audio_output is None:
+            return made * rate
+        if usage.audio_output_tokens is None:
+            return None
+        sound = min(made, usage.audio_output_tokens)
+        return (made - sound) * rate + sound * self.audio_output
+
+
+def _overlap(usage: Usage, read: int) -> int | None:
+    """Tokens that are cached and of sound at once; None where that is not told."""
+    cached, sound = usage.cached_input_tokens or 0, usage.audio_input_tokens or 0
+    if usage.cached_audio_input_tokens is not None:
+        return min(usage.cached_audio_input_tokens, cached, sound)
+    if not cached or not sound or read in (cached, sound):
+        return min(cached, sound)
+    return None
 
 
 class _File(BaseModel):

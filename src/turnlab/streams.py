@@ -139,6 +139,8 @@ class Stream(Generic[C]):
                 f"{self.producer} emitted {type(chunk).__name__}, not {self.kind.kind}; emit what "
                 "`produces` names."
             )
+        if flaw := chunk.flaw():
+            raise InvalidModule(f"{self.producer} emitted {self.kind.kind}, but {flaw}.")
         if isinstance(chunk, Sound):
             self._rate = self._rate or chunk.sample_rate
             if chunk.sample_rate != self._rate:

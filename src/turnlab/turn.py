@@ -35,6 +35,9 @@ from turnlab.work import Executor, Observer, Source, Work
 MOST_CHUNKS = 100_000
 """How many Chunks a Task may make; more than an hour of sound in pieces of 40 ms."""
 
+GRACE_S = 0.5
+"""How much later than its time a Task may end that nobody stopped."""
+
 Sources = Mapping[type[Chunk], Stream[Any]]
 
 
@@ -193,14 +196,24 @@ class Turn:
                 finally:
                     watch.cancel()
         except TimeoutError as error:
-            raise ModuleTimeout(
-                f"{step.name} took longer than {_allowed_s(step):g} s; raise its timeout_s or "
-                "take a faster model."
-            ) from error
+            raise self._too_slow(step) from error
         output.end(work.inputs.link(step.name, self.clock.now()))
+        self._check_time(step, sources)
         activity = self.activities[step.name]
         activity.ended_s, activity.newest = output.ended_s, output.end_origin
         self._end(step, TaskStatus.COMPLETED)
+
+    def _check_time(self, step: Step, sources: Sources) -> None:
+        """Hold a Module to its time that kept the event loop, and so the timer, from running."""
+        began_s = max([s.ended_s or 0.0 for s in sources.values()] + [self.start_s])
+        if self.clock.now() - began_s > _allowed_s(step) + GRACE_S:
+            raise self._too_slow(step)
+
+    def _too_slow(self, step: Step) -> ModuleTimeout:
+        return ModuleTimeout(
+            f"{step.name} took longer than {_allowed_s(step):g} s; raise its timeout_s or "
+            "take a faster model."
+        )
 
     async def _limit(self, step: Step, sources: Sources, limit: asyncio.Timeout) -> None:
         """A Task's time counts from the end of its input, so that long speech may be long."""

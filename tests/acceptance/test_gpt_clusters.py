@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from turnlab.testing.openai_server import Half, Hang, OpenAIServer, Refuse, Send
 pytestmark = pytest.mark.slow
 
 KEY = "sk-a-secret-key-1234567890"
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 CHAT_OF = {
     "CLUSTER_GPT_35_ETE_CONVERSATION": "openai_gpt_35",
@@ -43,7 +48,7 @@ def recording() -> str:
 @pytest.fixture
 def picture(tmp_path: Path) -> str:
     path = tmp_path / "picture.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    path.write_bytes(PIXEL)
     return str(path)
 
 
@@ -187,7 +192,11 @@ def test_llama_cpp_replies_through_its_own_server(
     server.transcript = "What is the capital of France?"
     given = {"base_url": llama, "key_variable": "LLAMA_KEY", "model": "smollm2", "temperature": 0}
     chosen = [p for n, v in given.items() for p in ("--set", f"openai_gpt_35.{n}={v}")]
-    known = environment(server, LLAMA_KEY=KEY)
+    origin = llama.removesuffix("/v1")
+    refused = turnlab(*ask(GPT_35, recording, *chosen), **environment(server, LLAMA_KEY=KEY))
+    assert refused.returncode == 1
+    assert f"add LLAMA_KEY={origin} to TURNLAB_KEYS" in refused.stdout + refused.stderr
+    known = environment(server, LLAMA_KEY=KEY, TURNLAB_KEYS=f"LLAMA_KEY={origin}")
     done = turnlab(*ask(GPT_35, recording, *chosen), **known)
     assert done.returncode == 0, done.stdout
     turn = turns(done)[0]
@@ -199,7 +208,9 @@ def test_llama_cpp_replies_through_its_own_server(
 def test_llama_cpp_refuses_a_wrong_key_and_a_prompt_that_is_too_long(
     turnlab: Turnlab, server: OpenAIServer, llama: str, recording: str
 ) -> None:
-    known = environment(server, LLAMA_KEY=KEY, WRONG_KEY="sk-wrong")
+    origin = llama.removesuffix("/v1")
+    allowed = f"LLAMA_KEY={origin} WRONG_KEY={origin}"
+    known = environment(server, LLAMA_KEY=KEY, WRONG_KEY="sk-wrong", TURNLAB_KEYS=allowed)
     chosen = ("--set", f"openai_gpt_35.base_url={llama}", "--set")
     wrong = turnlab(
         *ask(GPT_35, recording, *chosen, "openai_gpt_35.key_variable=WRONG_KEY"), **known

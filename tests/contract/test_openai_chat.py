@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
-from turnlab.chunks import Caption, Chunk, Emotion, Image, Passage, Passages, Reply, Transcript
+from turnlab.chunks import (
+    Caption,
+    Chunk,
+    Emotion,
+    Image,
+    Passage,
+    Passages,
+    Reply,
+    Speech,
+    Transcript,
+)
 from turnlab.clock import MonotonicClock
 from turnlab.conversations import Conversation, Exchange
+from turnlab.modules.base import Context, Inputs, Module
 from turnlab.modules.openai_gpt_4o_text_and_image import OpenAIGPT4oTextAndImage
 from turnlab.modules.openai_gpt_4o_text_only import OpenAIGPT4oTextOnly
 from turnlab.modules.openai_gpt_35 import OpenAIGPT35
@@ -20,10 +33,13 @@ from turnlab.openai_chat import OpenAIChat
 from turnlab.testing import Rig
 from turnlab.testing.contract import ModuleContract
 from turnlab.testing.openai_server import Half, OpenAIServer, Refuse
-from turnlab.tracks import TrackStatus
+from turnlab.tracks import Mode, TrackStatus
 from turnlab.turn import TurnResult
 
-PICTURE = Image(data=b"\x89PNG\r\n\x1a\n" + bytes(64), media_type="image/png")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PICTURE = Image(data=PIXEL, media_type="image/png")
 
 
 class ChatContract(ModuleContract):
@@ -225,3 +241,32 @@ async def test_the_reply_is_handed_on_word_by_word(server: OpenAIServer) -> None
     assert result.reply == server.reply
     assert {"model_first_token", "model_stream"} <= set(latency)
     assert OpenAIGPT35.produces is Reply
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_the_time_that_words_wait_for_their_reader_is_not_the_models(
+    server: OpenAIServer, mode: Mode
+) -> None:
+    class Slow(Module):
+        task_name = "slow"
+        consumes = (Reply,)
+        produces = Speech
+
+        async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
+            async for reply in inputs.stream(Reply):
+                await asyncio.sleep(0.02)
+                yield Speech(samples=np.ones(9, np.float32), sample_rate=16_000, text=reply.text)
+
+    server.reply = "word " * 100
+    clock = MonotonicClock()
+    overrides = {"openai_gpt_35": {"base_url": server.base_url}}
+    rig = Rig(OpenAIGPT35, Slow, clock=clock, given={Transcript}, overrides=overrides)
+    await rig.executor.prepare(rig.plan)
+    began_s = clock.now()
+    result = await rig.run(QUESTION, mode=mode)
+    took_s = clock.now() - began_s
+    await rig.executor.close()
+    assert result.error is None
+    assert took_s > 2
+    latency = result.tasks[0].result_json["latency_profile"]
+    assert latency["model_first_token"] + latency["model_stream"] < took_s / 2

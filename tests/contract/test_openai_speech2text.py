@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import soundfile
 
-from turnlab.chunks import Audio, Chunk
+from turnlab.chunks import Audio, Chunk, Reply, Transcript
 from turnlab.clock import MonotonicClock
 from turnlab.modules import openai_speech2text
+from turnlab.modules.base import Context, Inputs, Module
 from turnlab.modules.openai_speech2text import OpenAISpeech2Text
 from turnlab.testing import Rig
 from turnlab.testing.contract import ModuleContract
@@ -155,3 +157,31 @@ async def test_half_a_stream_of_text_is_an_error(
     result = await turn(server, 1, stream=True)
     assert result.error is not None
     assert result.error.code == "provider_failed"
+
+
+async def test_the_time_that_revisions_wait_for_their_reader_is_not_the_models(
+    server: OpenAIServer,
+) -> None:
+    class Slow(Module):
+        task_name = "slow"
+        consumes = (Transcript,)
+        produces = Reply
+
+        async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
+            async for _ in inputs.stream(Transcript):
+                await asyncio.sleep(0.02)
+            yield Reply(text="Yes.")
+
+    server.transcript = "word " * 100
+    clock = MonotonicClock()
+    overrides = {"openai_speech2text": {"base_url": server.base_url, "stream": True}}
+    rig = Rig(OpenAISpeech2Text, Slow, clock=clock, given={Audio}, overrides=overrides)
+    await rig.executor.prepare(rig.plan)
+    began_s = clock.now()
+    result = await rig.run(*spoken(1))
+    took_s = clock.now() - began_s
+    await rig.executor.close()
+    assert result.error is None
+    assert took_s > 2
+    latency = result.tasks[0].result_json["latency_profile"]
+    assert latency["model_transcribe"] < took_s / 2

@@ -76,6 +76,18 @@ async def test_each_phrase_is_asked_for_and_spoken_in_order(server: OpenAIServer
     assert profile["cost_usd"] is None
 
 
+async def test_marks_that_nobody_speaks_are_neither_sent_nor_charged(server: OpenAIServer) -> None:
+    result = await turn(server, "**Of course**, ", "it is `fine` today.")
+    assert [each.fields["input"] for each in server.requests("speech")] == [
+        "Of course,",
+        "it is fine today.",
+    ]
+    assert result.speech is not None
+    assert result.speech.text == "**Of course**, it is `fine` today."
+    profile = result.tasks[0].result_json["result_profile"]
+    assert profile["usage"] == {"characters": len("Of course,it is fine today.")}
+
+
 async def test_the_next_phrase_is_made_while_one_sounds(server: OpenAIServer) -> None:
     server.piece_s = 0.05
     result = await turn(server, *SENTENCES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, SecretStr
 
 from turnlab.chunks import Audio, Image, Passages, Reply, Speech, Transcript
 from turnlab.clusters import (
@@ -501,3 +502,26 @@ def test_a_component_comes_after_tasks_only():
     }
     with pytest.raises(InvalidCluster, match="created_data_text"):
         Cluster.from_dict("X", mapping)
+
+
+def test_secrets_of_a_cluster_file_are_not_shown():
+    class Params(BaseModel):
+        base_url: str = ""
+        api_key: SecretStr | None = None
+        key_variable: str = ""
+        extra: dict[str, str] = {}
+
+    module = scripted("reply", [Transcript], Reply, Params=Params)
+    shown = module.shown(
+        {
+            "base_url": "http://user:pw1@host:1/v1?key=pw2",
+            "api_key": "pw3",
+            "api_kye": "pw4",
+            "key_variable": "MY_KEY",
+            "extra": {"api_key": "pw5", "seed": "1"},
+        }
+    )
+    assert "pw" not in str(shown)
+    assert shown["key_variable"] == "MY_KEY"
+    assert shown["extra"]["seed"] == "1"
+    assert shown["base_url"].startswith("http://**********@host:1/v1?")

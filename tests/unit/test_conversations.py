@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from turnlab.chunks import Audio, Emotion, Image, Passage, Passages, Reply, Speech, Transcript
 from turnlab.conversations import Conversation, Exchange
@@ -79,6 +81,28 @@ def test_a_conversation_can_be_gone_on_with_from_the_records(database: Path) -> 
     assert [e.reply for e in found.exchanges] == ["one", "three"]
     ((listed, tracks),) = queries.list_conversations()
     assert (listed.id, tracks) == (conversation.id, 3)
+
+
+def test_reading_a_conversation_takes_no_more_queries_the_longer_it_is(database: Path) -> None:
+    short, long = (recorded(talking(*"abcde"[:n]), VOICE, turns=n) for n in (1, 5))
+    asked = []
+    for conversation in (short, long):
+        with CaptureQueriesContext(connection) as queried:
+            assert queries.get_conversation(conversation.id) == conversation
+        asked.append(len(queried))
+    assert asked[0] == asked[1]
+
+
+def test_only_the_newest_text_of_a_turn_counts(database: Path) -> None:
+    partly = Transcript(text="hel"), Transcript(text="hello", final=True)
+    rig = Rig(
+        scripted("hear", [Audio], Transcript, *partly),
+        scripted("reply", [Transcript], Reply, Reply(text="")),
+        scripted("speak", [Reply], Speech, Speech(samples=SOUND, sample_rate=16_000, text="Yes.")),
+    )
+    conversation = recorded(rig, VOICE)
+    found = queries.get_conversation(conversation.id)
+    assert found.exchanges == [Exchange(text="hello", reply="Yes.")]
 
 
 def test_a_voice_model_tells_what_it_heard_and_said(database: Path) -> None:

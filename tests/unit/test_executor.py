@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from turnlab.chunks import Audio, Transcript
 from turnlab.clusters import make_plan
 from turnlab.errors import MissingModel, ModuleFailed
+from turnlab.executors import embedded
 from turnlab.modules.base import NoParams, loaded
 from turnlab.modules.registry import Registry
 from turnlab.testing import Pause, Rig, cluster_of, scripted
@@ -133,3 +136,76 @@ async def test_closing_frees_each_module():
     await rig.executor.prepare(rig.plan)
     await rig.executor.close()
     assert len(closed) == 1
+
+
+class Hanging:
+    """What a Module hangs in, until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go, self.ended, self.closed = (threading.Event() for _ in range(4))
+
+    def hang(self, *_) -> None:
+        self.begun.set()
+        self.let_go.wait(60)
+        self.ended.set()
+
+    def close(self, *_) -> None:
+        assert self.let_go.is_set(), "closed while it was still at work"
+        self.closed.set()
+
+    async def given_up(self, rig: Rig) -> None:
+        """Prepare, and be cancelled in the midst of it."""
+        preparing = asyncio.ensure_future(rig.executor.prepare(rig.plan))
+        assert await asyncio.to_thread(self.begun.wait, 60)
+        preparing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await preparing
+
+
+@pytest.mark.parametrize("stage", ["load", "warm"])
+async def test_what_hangs_is_not_waited_for_and_closed_when_it_has_ended(stage):
+    hanging = Hanging()
+    rig = Rig(module(**{stage: lambda self, *_: hanging.hang(), "close": hanging.close}))
+    await hanging.given_up(rig)
+    await rig.executor.keep_only(make_plan(cluster_of(new := module()), Registry([new])))
+    assert not hanging.closed.is_set()
+    hanging.let_go.set()
+    assert await asyncio.to_thread(hanging.closed.wait, 60)
+
+
+@pytest.mark.parametrize("stage", ["load", "warm"])
+async def test_closing_waits_for_what_ends_soon(stage):
+    hanging = Hanging()
+    rig = Rig(module(**{stage: lambda self, *_: hanging.hang(), "close": hanging.close}))
+    await hanging.given_up(rig)
+    closing = asyncio.ensure_future(rig.executor.close())
+    hanging.let_go.set()
+    await closing
+    assert hanging.closed.is_set()
+
+
+async def test_closing_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(embedded, "GRACE_S", 0.01)
+    hanging = Hanging()
+    rig = Rig(module(load=lambda self: hanging.hang()))
+    await hanging.given_up(rig)
+    await rig.executor.close()
+    assert not hanging.ended.is_set()
+    hanging.let_go.set()
+
+
+async def test_a_close_that_hangs_is_named(monkeypatch):
+    monkeypatch.setattr(embedded, "GRACE_S", 0.01)
+    hanging = Hanging()
+    rig = Rig(module(close=lambda self: hanging.hang()))
+    await rig.executor.prepare(rig.plan)
+    with pytest.raises(ModuleFailed, match="speech2text could not be closed within"):
+        await rig.executor.close()
+    hanging.let_go.set()
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), StopIteration("x"), asyncio.CancelledError()])
+async def test_whatever_load_raises_fails_the_turn_and_nothing_else(error):
+    result = await Rig(module(load=failing(error))).run(VOICE)
+    assert (result.error.code, result.error.component) == ("module_failed", "speech2text")
+    assert type(error).__name__ in result.error.message

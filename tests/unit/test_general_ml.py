@@ -20,6 +20,7 @@ from turnlab import errors
 from turnlab.chunks import Audio, Caption, Chunk, Emotion, Reply, Speech, Transcript, Value
 from turnlab.clock import MonotonicClock
 from turnlab.clusters.declaration import Component, make_cluster
+from turnlab.custom import load_function, load_predictor
 from turnlab.modules.general_ml import KINDS, GeneralML
 from turnlab.packaged import packaged
 from turnlab.testing import Each, Rig, scripted
@@ -273,6 +274,97 @@ def test_a_link_out_of_a_trusted_folder_does_not_help(folder: Path) -> None:
     evil.write_text("")
     (folder / "link.py").symlink_to(evil)
     assert "TURNLAB_CODE" in missing(function="link.py:f")
+
+
+def link(name: str, target: Path) -> str:
+    """A link of that name in a folder that nobody trusts."""
+    path = target.parent.parent / "elsewhere" / name
+    path.symlink_to(target)
+    return name
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "mine"])
+async def test_a_link_does_not_make_another_file_a_python_file(folder: Path, where: str) -> None:
+    went_off = folder / "went-off"
+    evil = folder.parent / where / "evil.txt"
+    evil.write_text(f"open({str(went_off)!r}, 'w')\ndef f(heard): return 'hi'\n")
+    function = link("f.py", evil) + ":f"
+    assert "evil.txt" in missing(function=function)
+    result = await rig_of((Transcript,), function=function, consumes=["Transcript"]).run(HEARD)
+    assert isinstance(result.error, errors.InvalidParams)
+    assert not went_off.exists()
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "mine"])
+@pytest.mark.parametrize("name", ["m.onnx", "m.skops", "m.pkl"])
+async def test_a_link_does_not_make_another_file_a_model(
+    folder: Path, name: str, where: str
+) -> None:
+    went_off = folder / "went-off"
+    weights = folder.parent / where / "weights.bin"
+    weights.write_bytes(pickle.dumps(Bomb(went_off)))
+    params: dict[str, Any] = {"model": link(name, weights), "consumes": ["Transcript"]}
+    assert "weights.bin" in missing(**params)
+    result = await rig_of((Transcript,), **params).run(HEARD)
+    assert isinstance(result.error, errors.InvalidParams)
+    assert not went_off.exists()
+
+
+@pytest.mark.parametrize("name", ["m.onnx", "m.skops"])
+async def test_a_link_of_data_to_a_pickle_is_a_pickle(folder: Path, name: str) -> None:
+    went_off = folder / "went-off"
+    bomb = folder.parent / "elsewhere" / "bomb.pkl"
+    bomb.write_bytes(pickle.dumps(Bomb(went_off)))
+    params: dict[str, Any] = {"model": link(name, bomb), "consumes": ["Transcript"]}
+    assert "TURNLAB_CODE" in missing(**params)
+    result = await rig_of((Transcript,), **params).run(HEARD)
+    assert isinstance(result.error, errors.InvalidParams)
+    assert not went_off.exists()
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "weights"])
+def test_no_loader_takes_a_file_of_another_ending(folder: Path, name: str) -> None:
+    went_off = folder / "went-off"
+    path = folder / name
+    path.write_bytes(pickle.dumps(Bomb(went_off)))
+    with pytest.raises(errors.InvalidParams, match="does not end in"):
+        load_predictor(path, [])
+    with pytest.raises(errors.InvalidParams, match="does not end in"):
+        load_function(path, "f")
+    assert not went_off.exists()
+
+
+def test_a_link_to_a_trusted_python_file_is_that_file(folder: Path) -> None:
+    (folder / "mine.py").write_text("")
+    assert missing(function=link("f.py", folder / "mine.py") + ":f") == ""
+
+
+def test_trusted_folders_that_cannot_be_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNLAB_CODE", "~no_such_user_here/code")
+    assert "TURNLAB_CODE names a folder" in missing(function="mine.py:f")
+
+
+async def test_an_edited_function_is_loaded_anew_and_no_other(folder: Path) -> None:
+    path = folder / "mine.py"
+    path.write_text("def f(heard): return 'old'")
+    (folder / "other.py").write_text("def f(heard): return 1")
+    rig = rig_of((Transcript,), function="mine.py:f", consumes=["Transcript"])
+    other = GeneralML.check_params({"function": "other.py:f", "consumes": ["Transcript"]})
+    keys = [GeneralML.instance_key(other)]
+    assert made(await rig.run(HEARD))["value"] == "old"
+    path.write_text("def f(heard): return 'edited'")
+    await rig.executor.keep_only(rig.plan)
+    assert made(await rig.run(HEARD))["value"] == "edited"
+    assert keys == [GeneralML.instance_key(other)]
+
+
+def test_a_model_that_was_trained_again_is_another_one(folder: Path) -> None:
+    params = GeneralML.check_params({"model": "m.skops", "consumes": ["Transcript"]})
+    absent = GeneralML.instance_key(params)
+    (folder / "m.skops").write_bytes(b"one")
+    first = GeneralML.instance_key(params)
+    (folder / "m.skops").write_bytes(b"other")
+    assert len({absent, first, GeneralML.instance_key(params)}) == 3
 
 
 class Bomb:

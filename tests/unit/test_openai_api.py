@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import struct
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from turnlab.chunks import Image
 from turnlab.errors import (
     EmptyReply,
     InvalidImage,
+    InvalidParams,
     MissingKey,
     PromptTooLong,
     ProviderFailed,
@@ -29,6 +31,7 @@ from turnlab.openai_api import (
     Clients,
     Provider,
     ProviderParams,
+    Stopwatch,
     data_url,
     missing_provider,
     picture_part,
@@ -37,7 +40,8 @@ from turnlab.openai_api import (
 from turnlab.openai_api.params import server_of
 from turnlab.openai_api.sound import Sounds
 from turnlab.prices import Usage
-from turnlab.testing.openai_server import Half, Hang, OpenAIServer, Refuse, Send
+from turnlab.profiles import LatencyProfile
+from turnlab.testing.openai_server import Half, Hang, OpenAIServer, Redirect, Refuse, Send
 
 KEY = "sk-a-secret-key-1234567890"
 QUESTION = [{"role": "user", "content": "What is the weather like?"}]
@@ -46,7 +50,7 @@ EVENTS = "text/event-stream"
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TURNLAB_PRICES"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "TURNLAB_KEYS", "TURNLAB_PRICES"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -257,37 +261,186 @@ def test_a_server_of_ones_own_needs_no_key() -> None:
     assert missing_provider(ProviderParams(base_url="http://gpu.example:8000/v1")) == []
 
 
-def test_a_variable_that_is_named_must_be_set() -> None:
+def test_a_variable_that_is_named_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNLAB_KEYS", "MY_KEY=http://gpu.example")
     params = ProviderParams(base_url="http://gpu.example/v1", key_variable="MY_KEY")
     assert any("MY_KEY is not set" in what for what in missing_provider(params))
+
+
+FOREIGN = "https://somebody.example/v1"
+OWN = {"OPENAI_BASE_URL": "https://proxy.example/v1", "MINE": "mine"}
 
 
 @pytest.mark.parametrize(
     ("given", "environment", "sent"),
     [
         ({}, {}, KEY),
-        ({}, {"OPENAI_BASE_URL": "https://proxy.example/v1"}, KEY),
+        ({"key_variable": "MINE"}, {"MINE": "mine"}, "mine"),
+        ({"base_url": "https://api.openai.com/v1", "key_variable": "MINE"}, OWN, "mine"),
+        ({}, OWN, KEY),
+        ({"base_url": "https://proxy.example:443/v1/"}, OWN, KEY),
+        ({"base_url": "https://proxy.example/v2", "key_variable": "MINE"}, OWN, "mine"),
         ({"base_url": "http://127.0.0.1:8000/v1"}, {}, KEY),
         ({"base_url": "http://localhost:8000/v1"}, {}, KEY),
-        (
-            {"base_url": "https://proxy.example/v1/"},
-            {"OPENAI_BASE_URL": "https://proxy.example/v1"},
-            KEY,
-        ),
-        ({"base_url": "https://somebody.example/v1"}, {}, None),
+        ({"base_url": "http://[::1]:8000/v1", "key_variable": "OPENAI_API_KEY"}, {}, KEY),
+        ({"base_url": FOREIGN}, {}, None),
+        ({"base_url": "http://proxy.example/v1"}, OWN, None),
+        ({"base_url": "https://proxy.example:8443/v1"}, OWN, None),
         ({"base_url": "https://api.openai.com.somebody.example/v1"}, {}, None),
-        ({"base_url": "https://somebody.example/v1", "key_variable": "OPENAI_API_KEY"}, {}, KEY),
-        ({"base_url": "https://somebody.example/v1", "key_variable": "MINE"}, {"MINE": "m"}, "m"),
-        ({"base_url": "https://somebody.example/v1", "api_key": "given"}, {}, "given"),
+        ({"base_url": FOREIGN, "api_key": "given"}, {}, "given"),
+        ({"base_url": FOREIGN}, {"TURNLAB_KEYS": "OPENAI_API_KEY=https://somebody.example"}, KEY),
+        (
+            {"base_url": FOREIGN, "key_variable": "MINE"},
+            {"TURNLAB_KEYS": "A=http://a  MINE=wss://somebody.example:443/", "MINE": "mine"},
+            "mine",
+        ),
+        (
+            {"base_url": "http://localhost:8000/v1", "key_variable": "MINE"},
+            {"TURNLAB_KEYS": "MINE=http://localhost:8000", "MINE": "mine"},
+            "mine",
+        ),
     ],
 )
-def test_a_key_goes_only_where_it_was_meant_to(
+def test_a_key_goes_where_the_environment_lets_it(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str], environment: dict[str, str], sent: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert server_of(ProviderParams(**given)).key == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "variable", "allowed"),
+    [
+        (FOREIGN, "OPENAI_API_KEY", ""),
+        (FOREIGN, "AWS_SECRET", ""),
+        (FOREIGN, "NOT_SET_AT_ALL", ""),
+        (FOREIGN, "AWS_SECRET", "OTHER=https://somebody.example"),
+        (FOREIGN, "AWS_SECRET", "AWS_SECRET=http://somebody.example"),
+        (FOREIGN, "AWS_SECRET", "AWS_SECRET=https://somebody.example:8443"),
+        ("http://127.0.0.1:8000/v1", "AWS_SECRET", "AWS_SECRET=http://127.0.0.1:8001"),
+    ],
+)
+def test_no_file_sends_a_variable_where_the_environment_does_not_let_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, variable: str, allowed: str
+) -> None:
+    for name, value in (("OPENAI_API_KEY", KEY), ("AWS_SECRET", "s3cr3t")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TURNLAB_KEYS", allowed)
+    params = ProviderParams(base_url=url, key_variable=variable)
+    origin = url.removesuffix("/v1")
+    with pytest.raises(MissingKey, match=f"add {variable}={origin} to TURNLAB_KEYS"):
+        server_of(params)
+    assert any("TURNLAB_KEYS" in what for what in missing_provider(params))
+
+
+@pytest.mark.parametrize(
+    "listed", [KEY, f"GPU_KEY={KEY}", "GPU_KEY=http://gpu.example/v1", "A=http://a:99999"]
+)
+def test_a_list_of_keys_that_is_wrong_is_told_without_what_it_holds(
+    monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    monkeypatch.setenv("TURNLAB_KEYS", f"FINE=http://fine.example {listed}")
+    with pytest.raises(InvalidParams, match="TURNLAB_KEYS: entry 2") as caught:
+        server_of(ProviderParams(base_url=FOREIGN, key_variable="GPU_KEY"))
+    assert KEY not in caught.value.message
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_what_the_environment_says_for_openai_goes_to_no_other_server(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-mine")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Secret: {KEY}\nAuthorization: Bearer {KEY}")
+    if named:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    await asked(params_for(server, api_key="given"))
+    headers = server.requests("chat")[0].headers
+    assert (headers.get("x-secret") == KEY) is named
+    assert (headers.get("openai-organization") == "org-mine") is named
+    assert (headers.get("openai-project") == "project-mine") is named
+    if not named:
+        assert headers["authorization"] == "Bearer given"
+        assert not [value for value in headers.values() if KEY in value]
+
+
+async def test_a_server_on_this_machine_is_asked_past_any_proxy(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with OpenAIServer() as proxy:
+        address = proxy.base_url.removesuffix("/v1")
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, address)
+        assert await asked(params_for(server)) == server.reply
+        assert not proxy.asked
+    assert len(server.requests("chat")) == 1
+
+
+async def test_no_server_sends_what_is_said_to_another(server: OpenAIServer) -> None:
+    with OpenAIServer() as other:
+        server.misbehave("chat", Redirect(f"{other.base_url}/chat/completions"))
+        with pytest.raises(ProviderRefused, match=r"307.*base_url"):
+            await asked(params_for(server, api_key=KEY))
+        assert not other.asked
+
+
+async def test_a_second_server_is_made_ready_in_a_thread(
+    server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = params_for(server), params_for(server, api_key="another")
+    clients = await asyncio.to_thread(Clients, first)
+    await asyncio.to_thread(clients.warm, first)
+    await asyncio.to_thread(clients.warm, second)
+
+    def make(self: Clients, server: Any) -> None:
+        raise AssertionError("made on the event loop")
+
+    monkeypatch.setattr(Clients, "_made", make)
+    for params in (first, second):
+        assert await asked(params, clients) == server.reply
+        await asyncio.to_thread(clients.warm, params)
+
+
+class Ticks:
+    """A clock that stands still until it is moved."""
+
+    now_s = 0.0
+
+    def now(self) -> float:
+        return self.now_s
+
+    async def sleep_until(self, moment_s: float) -> None:
+        raise AssertionError
+
+
+def test_the_time_that_a_piece_waits_for_its_reader_is_not_the_models() -> None:
+    clock = Ticks()
+    latency = LatencyProfile(clock)
+    watch = Stopwatch(latency, clock, "first_token")
+    for _ in range(3):
+        clock.now_s += 1
+        with watch.handing_on():
+            clock.now_s += 100
+    clock.now_s += 1
+    watch.end()
+    assert latency.as_json(0) == {"model_first_token": 1, "model_stream": 3}
+
+
+def test_pieces_that_are_handed_on_at_once_are_one_interval() -> None:
+    clock = Ticks()
+    latency = LatencyProfile(clock)
+    watch = Stopwatch(latency, clock, "transcribe", then="transcribe")
+    for _ in range(1000):
+        clock.now_s += 1
+        with watch.handing_on():
+            pass
+    watch.end()
+    assert latency.as_json(0) == {"model_transcribe": 1000}
+    assert len(latency.intervals) == 2
 
 
 @pytest.mark.parametrize(
@@ -336,16 +489,20 @@ async def test_two_keys_are_not_mixed(server: OpenAIServer) -> None:
     assert sent == ["Bearer one", "Bearer other", "Bearer one"]
 
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
-WEBP = b"RIFF" + bytes(4) + b"WEBP" + bytes(8)
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+JPEG = bytes.fromhex("ffd8 ffc0 000b 08 0001 0001 01 01 11 00 ffda 0002 ffd9")
+GIF = b"GIF89a" + bytes((1, 0, 1, 0))
+WEBP = b"RIFF\x12\0\0\0WEBPVP8L\x05\0\0\0\x2f" + bytes(5)
 
 
 @pytest.mark.parametrize(
     ("data", "media_type"),
     [
         (PNG, "image/png"),
-        (b"\xff\xd8\xff\xe0", "image/jpeg"),
-        (b"GIF89a", "image/gif"),
+        (JPEG, "image/jpeg"),
+        (GIF, "image/gif"),
         (WEBP, "image/webp"),
     ],
 )

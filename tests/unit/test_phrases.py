@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnlab.chunks import Reply
-from turnlab.phrases import Phrasing, phrases
+from turnlab.phrases import Phrasing, phrases, speakable
 
 
 async def pieces(text: str, size: int) -> AsyncIterator[Reply]:
@@ -65,3 +65,24 @@ async def test_nothing_is_spoken_of_nothing() -> None:
 async def test_no_word_is_lost_or_changed(text: str, size: int) -> None:
     found = await cut(text, size)
     assert "".join("".join(found).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("It is sunny, and 3.5 degrees.", "It is sunny, and 3.5 degrees."),
+        ("**Bold**, and *this* too.", "Bold, and this too."),
+        ("## Title", "Title"),
+        ("Call `some_name` or [this](that).", "Call some name or this (that)."),
+        ("a * b", "a b"),
+        ("***", ""),
+    ],
+)
+def test_marks_that_nobody_speaks_are_left_out(text: str, spoken: str) -> None:
+    assert speakable(text) == spoken
+
+
+@given(text=st.text(max_size=60))
+def test_what_can_be_spoken_stays_so(text: str) -> None:
+    assert speakable(speakable(text)) == speakable(text)
+    assert list(filter(str.isalnum, speakable(text))) == list(filter(str.isalnum, text))

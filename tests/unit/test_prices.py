@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,46 @@ def test_tokens_of_sound_have_a_rate_of_their_own() -> None:
     usage = Usage(input_tokens=110, audio_input_tokens=100, output_tokens=10)
     cost = (10 * 2.5 + 100 * 6 + 10 * 10) / 1e6
     assert read_prices().cost_usd("gpt-4o-transcribe", usage, listed=True) == pytest.approx(cost)
+
+
+SOUND = "input = 4\ncached_input = 0.5\naudio_input = 32\noutput = 16\naudio_output = 64\n"
+USED = Usage(
+    input_tokens=1_000,
+    cached_input_tokens=600,
+    audio_input_tokens=700,
+    cached_audio_input_tokens=500,
+    output_tokens=300,
+    audio_output_tokens=200,
+)
+REPLY = 100 * 16 + 200 * 64
+
+
+@pytest.mark.parametrize(
+    ("price", "changes", "cost"),
+    [
+        ("cached_audio_input = 0.4", {}, 200 * 4 + 100 * 0.5 + 200 * 32 + 500 * 0.4 + REPLY),
+        ("cached_audio_input = 0.4", {"cached_audio_input_tokens": None}, None),
+        ("cached_audio_input = 0.4", {"audio_input_tokens": None}, None),
+        ("cached_audio_input = 0.4", {"audio_output_tokens": None}, None),
+        ("", {}, None),
+        (
+            "",
+            {"cached_input_tokens": 0, "cached_audio_input_tokens": None},
+            300 * 4 + 700 * 32 + REPLY,
+        ),
+        (
+            "cached_audio_input = 0.4",
+            {"audio_input_tokens": 1_000, "cached_audio_input_tokens": None},
+            400 * 32 + 600 * 0.4 + REPLY,
+        ),
+    ],
+)
+def test_sound_that_was_cached_is_charged_once(
+    own: Path, price: str, changes: dict[str, int | None], cost: float | None
+) -> None:
+    own.write_text(f'[models."m"]\n{KNOWN}{SOUND}{price}\n')
+    found = read_prices().cost_usd("m", replace(USED, **changes), listed=False)
+    assert found == (None if cost is None else pytest.approx(cost / 1e6))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +124,7 @@ def test_the_users_file_adds_to_the_list_and_wins_wherever_a_model_is_served(own
         (f'[models."m"]\n{KNOWN}minute = -1\n', "greater than or equal"),
         (f'[models."m"]\n{KNOWN}minute = nan\n', "finite"),
         (f'[models."m"]\n{KNOWN}minute = 1\ncached_input = 1\n', "go with input"),
+        (f'[models."m"]\n{KNOWN}minute = 1\naudio_output = 1\n', "audio_output: go with input"),
         (f'[models."m"]\n{KNOWN}minutes = 1\n', "minutes"),
         ('[model."m"]\nminute = 1\n', "model"),
     ],

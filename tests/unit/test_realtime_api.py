@@ -24,6 +24,7 @@ from turnlab.chunks import Audio, Caption, Speech
 from turnlab.clock import MonotonicClock
 from turnlab.conversations import Conversation, Exchange
 from turnlab.modules.voice2voice import Voice2Voice
+from turnlab.realtime_api import RealtimeParams, SpokenReply, realtime_server
 from turnlab.realtime_api.reply import Words
 from turnlab.testing import Hang, Pause, Rig
 from turnlab.testing.realtime_server import Answer, Fault, RealtimeServer
@@ -70,7 +71,11 @@ async def test_the_reply_is_what_the_server_said() -> None:
     assert np.array_equal(result.speech.samples, said)
     assert profile(result)["transcript"] == "Will it rain?"
     assert profile(result)["response_id"].startswith("resp_")
-    assert profile(result)["usage"]["audio_output_tokens"] == 32
+    assert profile(result)["finish_reason"] == "stop"
+    assert profile(result)["usage"] == {
+        **{"input_tokens": 30, "cached_input_tokens": 12, "audio_input_tokens": 20},
+        **{"cached_audio_input_tokens": 8, "output_tokens": 40, "audio_output_tokens": 32},
+    }
     assert profile(result)["cost_usd"] is None  # nobody has said what this server costs
 
 
@@ -217,6 +222,53 @@ async def test_what_goes_wrong_at_the_server_has_a_name(
     assert result.track.status is TrackStatus.FAILED
 
 
+@pytest.mark.parametrize("fault", [Fault.FAILED, Fault.INCOMPLETE, Fault.TEXT_ONLY])
+async def test_what_a_reply_that_failed_used_is_known(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = 'date = 2026-11-01\nsource = "mine"\ninput = 1000\noutput = 1000\n'
+    (tmp_path / "prices.toml").write_text(f'[models."mine"]\n{own}')
+    monkeypatch.setenv("TURNLAB_PRICES", str(tmp_path / "prices.toml"))
+    with RealtimeServer(fault=fault) as server:
+        result = await run(server, model="mine")
+    assert result.error is not None
+    told = profile(result)
+    assert told["usage"]["output_tokens"] == 40
+    assert told["cost_usd"] == pytest.approx(0.07)
+    assert told["transcript"] == server.answer.heard
+    assert told["response_id"].startswith("resp_")
+    assert told["finish_reason"] == ""
+
+
+async def test_a_reply_that_the_limit_of_tokens_ended_counts() -> None:
+    with RealtimeServer(fault=Fault.CUT) as server:
+        result = await run(server)
+    assert result.error is None
+    assert result.speech is not None
+    assert result.speech.duration_s == pytest.approx(0.5)
+    assert profile(result)["finish_reason"] == "length"
+    assert profile(result)["usage"]["output_tokens"] == 40
+
+
+async def test_a_transcript_that_is_null_is_none() -> None:
+    with RealtimeServer(fault=Fault.NULL_TRANSCRIPT) as server:
+        result = await run(server)
+    assert result.error is None
+    assert profile(result)["transcript"] == ""
+    assert "sent no text" in profile(result)["transcript_missing"]
+
+
+def test_texts_that_are_none_are_not_taken_for_words() -> None:
+    reply = SpokenReply(realtime_server(RealtimeParams(base_url="ws://127.0.0.1:9/v1")), 10)
+    heard = "conversation.item.input_audio_transcription.completed"
+    reply.take({"type": heard, "transcript": "x" * 1_000_001})
+    assert reply.transcript is None
+    assert "1,000,000 characters" in reply.unheard
+    for kind in ("output_audio_transcript.delta", "output_audio_transcript.done"):
+        reply.take({"type": f"response.{kind}", "delta": None, "transcript": None})
+    assert reply.rest() is None
+
+
 async def test_news_of_an_unknown_type_is_no_failure() -> None:
     with RealtimeServer(fault=Fault.NEWS) as server:
         result = await run(server)
@@ -269,6 +321,7 @@ async def test_the_key_reaches_the_server_and_nothing_else(
     caplog.set_level("DEBUG")
     monkeypatch.setenv("MY_KEY", KEY)
     with RealtimeServer(key=KEY) as server:
+        monkeypatch.setenv("TURNLAB_KEYS", f"MY_KEY={server.url.removesuffix('/v1')}")
         by_variable = await run(server, key_variable="MY_KEY")
         by_value = await run(server, api_key=KEY)
     assert by_variable.error is None
@@ -277,6 +330,31 @@ async def test_the_key_reaches_the_server_and_nothing_else(
     parameters = json.dumps([dict(task.parameters) for task in by_value.tasks])
     told_by_us = [r.getMessage() for r in caplog.records if r.name != "websockets.server"]
     assert not any(KEY in text for text in (records, parameters, repr(by_value), *told_by_us))
+
+
+async def test_no_file_sends_a_variable_where_the_environment_does_not_let_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_SECRET", KEY)
+    with RealtimeServer() as server:
+        result = await run(server, key_variable="AWS_SECRET")
+        assert server.requests == []
+    assert isinstance(result.error, errors.MissingKey)
+    assert "TURNLAB_KEYS" in str(result.error)
+
+
+async def test_a_server_on_this_machine_is_asked_past_any_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with RealtimeServer() as server:
+            result = await run(server.url.replace("127.0.0.1", "localhost"))
+    assert result.error is None
 
 
 async def test_a_server_that_is_not_there_is_unreachable() -> None:

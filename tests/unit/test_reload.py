@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from turnlab.chunks import Audio, Reply
-from turnlab.cli.reload import Opened, run_on_change, watch
+from turnlab.cli.reload import Opened, hint, run_on_change, watch
 from turnlab.clusters import Plan, make_plan
 from turnlab.errors import InvalidCluster, ModuleFailed
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.modules.base import NoParams, loaded
 from turnlab.modules.registry import Registry
+from turnlab.packaged import packaged
 from turnlab.testing import cluster_of, scripted
 
 
@@ -162,6 +169,7 @@ async def test_a_module_that_cannot_be_closed_is_named_and_dropped(plan):
 def test_there_must_be_a_folder_to_watch(tmp_path, monkeypatch):
     monkeypatch.delenv("TURNLAB_CLUSTERS", raising=False)
     monkeypatch.delenv("TURNLAB_MODULES", raising=False)
+    monkeypatch.delenv("TURNLAB_CODE", raising=False)
     with pytest.raises(typer.BadParameter, match="needs --clusters or --modules"):
         watch(None, None)
     with pytest.raises(typer.BadParameter, match="is no folder"):
@@ -183,3 +191,149 @@ async def test_only_files_of_modules_and_clusters_count(tmp_path):
     (tmp_path / "mine.toml").write_text("x")
     assert {Path(path).name for _, path in await change} == {"mine.toml"}
     await watched.aclose()
+
+
+async def test_functions_of_trusted_folders_count(tmp_path, monkeypatch):
+    pytest.importorskip("watchfiles")
+    monkeypatch.setenv("TURNLAB_CODE", str(tmp_path))
+    watched = watch(None, None)
+    change = asyncio.ensure_future(anext(watched))
+    await asyncio.sleep(0)
+    (tmp_path / "mine.py").write_text("x")
+    assert {Path(path).name for _, path in await change} == {"mine.py"}
+    await watched.aclose()
+
+
+# The command, in a process of its own
+
+SAYS = """
+import time
+
+import numpy as np
+
+from turnlab.chunks import Audio, Speech
+from turnlab.modules.base import Module
+
+
+class Says(Module):
+    task_name = "says"
+    consumes = (Audio,)
+    produces = Speech
+    results = {{"transcript": "what was asked", "known": "how many turns it knows"}}
+
+    def load(self):
+        print("loading", flush=True)
+        {load}
+
+    async def run(self, inputs, context):
+        await inputs.whole(Audio)
+        context.result["transcript"] = "A question."
+        context.result["known"] = len(context.history)
+        sound = np.full(1600, 0.5, np.float32)
+        yield Speech(samples=sound, sample_rate=16_000, text="An answer.")
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with a Cluster of one Module that loads at once."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "says.py").write_text(SAYS.format(load="pass"))
+    (folder / "says.toml").write_text('name = "SAYS"\n[[component]]\ntask = "says"\n')
+    return folder
+
+
+@pytest.fixture
+def turnlab(mine: Path, home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `turnlab run` on that Cluster; what still runs at the end of the test is killed."""
+    audio = packaged("moonshine_voice", "assets", "beckett.wav")
+    if audio is None:
+        pytest.skip("there is no recording: moonshine-voice is not installed")
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        folders = ("--clusters", str(mine), "--modules", str(mine))
+        asked = ("run", *folders, "--cluster", "SAYS", "--audio", str(audio), *options)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "turnlab", *asked],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TURNLAB_HOME": str(home)},
+            # What a shell starts in the background, such as these tests, ignores Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def turns(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What it tells of each turn, as soon as that is over."""
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    return (json.loads(line) for line in lines if line.startswith("{"))
+
+
+def known(turn: dict[str, Any]) -> int:
+    return int(turn["tasks"][0]["result_profile"]["known"])
+
+
+@pytest.mark.slow
+def test_each_run_again_is_a_conversation_of_its_own(turnlab, mine):
+    pytest.importorskip("watchfiles")
+    (begun,) = turns(turnlab("--json", "--conversation"))
+    stored = begun["conversation_id"]
+    process = turnlab("--json", "--reload", "--continue", stored)
+    told, seen = turns(process), [stored]
+    for edit in ("pass", "edited = 1", "edited = 2"):
+        (mine / "says.py").write_text(SAYS.format(load=edit))
+        turn = next(turn for turn in told if turn["status"] == "completed")
+        assert known(turn) == 1, "a re-run is no further turn"
+        assert turn["conversation_id"] not in seen
+        seen.append(turn["conversation_id"])
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    (after,) = turns(turnlab("--json", "--continue", stored))
+    assert known(after) == 1, "the Conversation that was stored has had no turn since"
+
+
+def test_the_hint_names_no_conversation_that_cannot_be_gone_on_with():
+    assert "--continue C-1" in hint("C-1", None)
+    assert "--continue" not in hint("C-2", "C-1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--reload",)])
+def test_ctrl_c_ends_it_while_a_module_hangs_in_load(turnlab, mine, options):
+    (mine / "says.py").write_text(SAYS.format(load="time.sleep(600)"))
+    process = turnlab(*options)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_module_that_hangs_in_load_can_be_mended(turnlab, mine):
+    pytest.importorskip("watchfiles")
+    (mine / "says.py").write_text(SAYS.format(load="time.sleep(600)"))
+    process = turnlab("--reload", "--json")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    (mine / "says.py").write_text(SAYS.format(load="pass"))
+    assert next(turns(process))["status"] == "completed"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130

@@ -104,10 +104,31 @@ def test_markup_that_is_no_page_reads_as_what_is_in_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["<a ", "<", "<![", "</", "<a x='' y='>", "<!--", "<a " + "='" * 500]
+    "part",
+    [
+        *("<a ", "<", "<![", "</", "<a x='' y='>", "<!--", "<a " + "='" * 500),
+        *("<script>", "<script ", "<script><!--", "</style", "<style></script>", "<object>"),
+    ],
 )
 def test_markup_that_never_ends_is_read_in_time(part: str) -> None:
     read(".html", "text " + part * (600_000 // len(part)))
+
+
+@pytest.mark.parametrize(
+    ("page", "seen"),
+    [
+        ('before<script>var open="<!--";</script> after', "before after"),
+        ("before<style>a<!--</style> between<STYLE >--></STYLE > after", "before between after"),
+        ("<!-- <script> --> before<script>x()</script> after", "before after"),
+        ("before<!-- never ended > after", "before after"),
+        ("before<!--> between<!---> after", "before between after"),
+        ("before <object data=x>or so, after", "before or so, after"),
+        ("<svg>no</svg>before<object><object>no</object> after", "before after"),
+        ("before<script src='x'/> between <script>after", "before between after"),
+    ],
+)
+def test_nothing_that_can_be_seen_is_lost_behind_what_cannot(page: str, seen: str) -> None:
+    assert " ".join(read(".html", page)[0].text.split()) == seen
 
 
 def test_a_pdf_is_read_page_by_page() -> None:

@@ -18,11 +18,12 @@ from hypothesis.extra import numpy as arrays
 
 from turnlab.errors import InvalidIndex, MissingModel, UnknownIndex, UnreadableFile
 from turnlab.retrieval import embedding
-from turnlab.retrieval.adding import Report, add
+from turnlab.retrieval.adding import OVERLAP_TOKENS, PASSAGE_TOKENS, Report, add
 from turnlab.retrieval.embedding import MAX_TOKENS, Embedder
 from turnlab.retrieval.indexes import find_backend, missing_index, open_index
 from turnlab.retrieval.limits import Limits
 from turnlab.retrieval.ranking import ranked
+from turnlab.retrieval.sqlite import connect
 from turnlab.retrieval.sqlite_backend import SqliteBackend
 from turnlab.retrieval.stores import Document, IndexFacts, TextPassage, Vectors
 
@@ -136,11 +137,39 @@ def test_one_bad_document_does_not_stop_the_others(embedder: Counting, folder: P
     }
 
 
-def test_a_full_index_refuses_more(embedder: Counting, folder: Path) -> None:
-    report = add("default", [folder], embedder, limits=Limits(documents=2))
-    assert (len(report.added), [each.code for each in report.refused]) == (2, ["invalid_index"])
-    report = add("other", [folder], embedder, limits=Limits(passages=1))
-    assert (len(report.added), len(report.refused)) == (1, 2)
+@pytest.mark.parametrize(("limits", "kept"), [(Limits(documents=2), 2), (Limits(passages=1), 1)])
+def test_a_full_index_stops_and_keeps_what_it_has(
+    embedder: Counting, folder: Path, limits: Limits, kept: int
+) -> None:
+    with pytest.raises(InvalidIndex, match=r"The index is full.* must go into another"):
+        add("default", [folder], embedder, limits=limits)
+    assert len(search("default", embedder, "anything")) == kept
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_documents(
+    embedder: Counting, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute("PRAGMA max_page_count = 1")  # as many as there are: no more fit
+        return connection
+
+    find_backend().make("default", facts_of(embedder)).close()
+    (folder / "tea.txt").write_text("Pour boiling water on black tea. " * 500)
+    monkeypatch.setattr("turnlab.retrieval.sqlite.connect", small)
+    with pytest.raises(InvalidIndex, match="full"):
+        add("default", [folder], embedder)
+
+
+def facts_of(embedder: Embedder) -> IndexFacts:
+    """Of the index that `add` makes."""
+    return IndexFacts(
+        model=embedder.name,
+        fingerprint=embedder.fingerprint,
+        dimensions=embedder.dimensions,
+        passage_tokens=PASSAGE_TOKENS,
+        overlap_tokens=OVERLAP_TOKENS,
+    )
 
 
 def test_a_path_that_is_not_there_makes_no_index(embedder: Counting, tmp_path: Path) -> None:

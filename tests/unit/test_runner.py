@@ -15,7 +15,9 @@ from turnlab.conversations import Conversation, Exchange
 from turnlab.errors import (
     ClusterNotRunnable,
     InvalidAudio,
+    InvalidModule,
     ModuleFailed,
+    ModuleTimeout,
     NoSpeech,
     TooMuchOutput,
 )
@@ -24,7 +26,7 @@ from turnlab.records import ContentKind
 from turnlab.tasks import TaskStatus
 from turnlab.testing import Block, Each, Hang, Pause, Read, Rig, cluster_of, scripted
 from turnlab.testing.clock import settle
-from turnlab.tracks import Mode
+from turnlab.tracks import Mode, TrackStatus
 from turnlab.work import Observer
 
 VOICE = Audio(samples=np.full(1_600, 0.1, dtype=np.float32), sample_rate=16_000)
@@ -390,6 +392,51 @@ async def test_work_ahead_of_need_ends_with_the_need():
     latency = rig.recorder.tasks_named("reply")[0].result_json["latency_profile"]
     ears_end = rig.recorder.tasks_named("ears")[0].result_json["latency_profile"]["ts_end"]
     assert latency["ts_first_output"] < ears_end + 30
+
+
+@pytest.mark.parametrize(
+    ("chunk", "says"),
+    [
+        (Reply(text=42), "its text is int"),
+        (Reply(text="x" * 1_000_001), "more than 1,000,000 characters"),
+        (Speech(samples=np.full(9, np.nan, dtype=np.float32), sample_rate=8_000), "no numbers"),
+        (Speech(samples=np.zeros(9), sample_rate=8_000), "float64"),
+        (Speech(samples=np.zeros((9, 2), dtype=np.float32), sample_rate=8_000), "one dimension"),
+        (Speech(samples=np.zeros(9, dtype=np.float32), sample_rate=0), "sample rate is 0"),
+    ],
+)
+async def test_a_flawed_chunk_is_an_error_that_says_what_is_wrong(chunk, says):
+    rig = Rig(scripted("make", [Audio], type(chunk), chunk))
+    result = await rig.run(VOICE)
+    assert isinstance(result.error, InvalidModule)
+    assert says in result.error.message
+    assert rig.recorder.tracks[-1].status is TrackStatus.FAILED
+
+
+async def test_a_module_that_keeps_the_event_loop_is_held_to_its_time():
+    class Slow(scripted("reply", [Audio], Reply)):
+        """Lets time pass without leaving the event loop."""
+
+        async def run(self, inputs, context):
+            await inputs.whole(Audio)
+            context.machine.clock._now_s += 5
+            yield Reply(text="late")
+
+    rig = Rig(Slow, cluster=cluster_of(Slow, reply={"timeout_s": 3}))
+    result = await rig.run(VOICE)
+    assert isinstance(result.error, ModuleTimeout)
+
+
+async def test_a_call_that_stops_an_iteration_is_an_error_at_once():
+    class Stopping(scripted("reply", [Audio], Reply)):
+        """Takes what is not there."""
+
+        async def run(self, inputs, context):
+            yield await context.blocking(next, iter(()))
+
+    result = await Rig(Stopping).run(VOICE)
+    assert isinstance(result.error, ModuleFailed)
+    assert "StopIteration" in result.error.message
 
 
 async def test_a_module_that_never_ends_is_stopped(monkeypatch):

@@ -146,6 +146,11 @@ def remove(
             raise InvalidDocument(
                 f"The index {name!r} holds no document {document!r}; see `turnlab rag list {name}`."
             )
+        if len(meant) > 1 and len({each.path for each in meant}) > 1:
+            paths = ", ".join(sorted(each.path for each in meant))
+            raise InvalidDocument(
+                f"{name!r} holds several {document!r}; name one by its path: {paths}."
+            )
         store.drop([each.path for each in meant])
     typer.echo(f"{name}: removed {document}.")
 

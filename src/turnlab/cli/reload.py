@@ -17,6 +17,7 @@ from rich.console import Console
 
 from turnlab.cli.problems import show_error
 from turnlab.cli.session import folders_of, open_runner
+from turnlab.custom import trusted_folders
 from turnlab.errors import TurnlabError
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.packaged import installed
@@ -30,12 +31,15 @@ def watch(
 ) -> AsyncGenerator[Any, None]:
     """The changes of Cluster and Module files in these folders and those of the environment.
 
-    Raises typer.BadParameter if there is no folder to watch or nothing to watch it with.
+    Python files in the folders of TURNLAB_CODE count too. Raises typer.BadParameter if there is
+    no folder to watch or nothing to watch it with.
     """
     named = [*folders_of("TURNLAB_CLUSTERS", clusters), *folders_of("TURNLAB_MODULES", modules)]
-    folders = list(dict.fromkeys(named))
+    folders = list(dict.fromkeys([*named, *trusted_folders()]))
     if not folders:
-        raise typer.BadParameter("--reload needs --clusters or --modules: a folder to watch.")
+        raise typer.BadParameter(
+            "--reload needs --clusters or --modules (or TURNLAB_CODE): a folder to watch."
+        )
     for folder in folders:
         if not folder.is_dir():
             raise typer.BadParameter(f"{folder} is no folder, so --reload cannot watch it.")
@@ -68,6 +72,17 @@ async def run_on_change(
         finally:
             await _stop(attempt)
     return 0
+
+
+def hint(conversation_id: str, copied_from: str | None) -> str:
+    """What to tell of a Conversation: how to go on with it, or where its turns went.
+
+    A re-run of `--continue` knows the turns of `copied_from`, but these are not recorded again,
+    so it can be looked at and not gone on with.
+    """
+    if copied_from is None:
+        return f"To go on with this conversation: --continue {conversation_id}"
+    return f"Recorded apart, as {conversation_id}; {copied_from} is as it was."
 
 
 async def _attempt(once: Callable[[Opened], Awaitable[None]], opened: Opened) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from turnlab.bench.verdict import check_budget
 from turnlab.chunks import Audio, Image
 from turnlab.cli.problems import show_error, tell_problems
 from turnlab.cli.progress import Progress
-from turnlab.cli.reload import Opened, run_on_change, watch
+from turnlab.cli.reload import Opened, hint, run_on_change, watch
 from turnlab.cli.session import (
     ClusterFolders,
     ModuleFolders,
@@ -56,6 +56,8 @@ class Request:
     budget_s: float | None
     out: Path | None
     conversation: Conversation | None
+    copied_from: str | None = None
+    """The Conversation that this one knows the turns of and is not to be added to."""
 
 
 def run(
@@ -105,7 +107,8 @@ def run(
     reload: Annotated[
         bool,
         typer.Option(
-            "--reload", help="Run again whenever a file in --clusters or --modules changes."
+            "--reload",
+            help="Run again whenever a file in --clusters, --modules or TURNLAB_CODE changes.",
         ),
     ] = False,
 ) -> int:
@@ -136,7 +139,9 @@ def run(
             pace=pace,
             budget_s=None if budget_s is None else check_budget(budget_s),
             out=None if out is None else check_out(out, audio),
-            conversation=talk and replace(talk, exchanges=list(talk.exchanges)),
+            # Each time one of its own: the same turn again is no further turn of it.
+            conversation=Conversation(exchanges=[*talk.exchanges]) if talk and reload else talk,
+            copied_from=continue_ if reload else None,
         )
 
     async def again(opened: Opened) -> None:
@@ -174,7 +179,7 @@ async def _run(request: Request, as_json: bool, place: Place) -> int:
         failed = failed or report.error is not None
         over = over or (report.verdict or {}).get("outcome") == "fail"
     if progress and request.conversation:
-        progress.print(f"To go on with this conversation: --continue {request.conversation.id}")
+        progress.print(hint(request.conversation.id, request.copied_from))
     return 1 if failed else EXIT_OVER_BUDGET if over else 0
 
 

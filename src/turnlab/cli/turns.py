@@ -93,7 +93,7 @@ def _told(chunk: Chunk) -> tuple[str, str]:
         case Emotion():
             values = ", ".join(f"{name} {value:+.2f}" for name, value in chunk.values.items())
             felt = chunk.labels.get("M", "nothing in particular")
-            return "Felt", f"{felt} ({values or 'nothing could be judged'})"
+            return "Felt", f"{felt} ({values})" if values else felt
         case Passages():
             found = [f"{each.source} ({each.score:.2f})" for each in chunk.items]
             return "Found", "; ".join(found) or "nothing"

@@ -125,6 +125,11 @@ def _step(
     module = module.wired(params)
     for kind in module.consumes:
         if kind not in producers:
+            if kind is Image:
+                raise ClusterNotRunnable(
+                    f"{component.name} of {cluster.name} needs a picture; give one with --image.",
+                    component=component.name,
+                )
             makers = [m.task_name for m in registry if m.produces is kind]
             remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
             raise invalid(source, component.name, f"needs {kind.kind}", remedy)

@@ -4,12 +4,22 @@
 makes a Chunk of what came out.
 """
 
-from turnlab.custom.files import VARIABLE, find_file, missing_file
+from turnlab.custom.files import (
+    MODELS,
+    SCRIPTS,
+    VARIABLE,
+    find_file,
+    missing_file,
+    state_of,
+    trusted_folders,
+)
 from turnlab.custom.functions import load_function
 from turnlab.custom.predictors import Prediction, Predictor, load_predictor, missing_library
 from turnlab.custom.values import plain, to_chunk
 
 __all__ = [
+    "MODELS",
+    "SCRIPTS",
     "VARIABLE",
     "Prediction",
     "Predictor",
@@ -19,5 +29,7 @@ __all__ = [
     "missing_file",
     "missing_library",
     "plain",
+    "state_of",
     "to_chunk",
+    "trusted_folders",
 ]

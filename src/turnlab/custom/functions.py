@@ -10,14 +10,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from turnlab.custom.files import SCRIPTS, require_ending
 from turnlab.errors import MissingModel, ModuleFailed
 
 
 def load_function(path: Path, name: str) -> Callable[..., Any]:
     """The function `name` of the file at `path`, which has been checked (`find_file`).
 
-    Raises MissingModel if it has none of that name, ModuleFailed if it cannot be imported.
+    Raises MissingModel if it has none of that name, ModuleFailed if it cannot be imported,
+    InvalidParams if it is no Python file.
     """
+    require_ending(path, SCRIPTS)
     module = _imported(path)
     found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):

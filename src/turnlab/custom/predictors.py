@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from turnlab.custom.files import CODE, trusted
+from turnlab.custom.files import MODELS, PICKLES, require_ending, trusted
 from turnlab.errors import InvalidParams, MissingModel, ModuleFailed
 from turnlab.packaged import installed
-
-ENDINGS = (".onnx", ".skops", *sorted(CODE - {".py"}))
 
 _DTYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -54,8 +52,9 @@ def load_predictor(path: Path, labels: list[str]) -> Predictor:
     """The model at `path`, which has been checked (`find_file`).
 
     Raises MissingModel if its library is absent or it cannot be read, InvalidParams if it holds
-    types that run code and lies in no trusted folder.
+    types that run code and lies in no trusted folder, or is no model by its ending.
     """
+    require_ending(path, MODELS)
     if missing := missing_library(path.name):
         raise MissingModel(" ".join(missing))
     try:
@@ -83,6 +82,7 @@ def _skops(path: Path) -> Any:
 def _pickled(path: Path) -> Any:
     import joblib
 
+    require_ending(path, PICKLES)
     return joblib.load(path)
 
 

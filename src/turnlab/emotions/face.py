@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from turnlab.chunks import Image
 from turnlab.emotions.judgement import Judgement, judged
-from turnlab.emotions.picture import check_picture
 from turnlab.errors import InvalidImage
 from turnlab.packaged import model_path
+from turnlab.pictures import check_picture
 
 CASCADE = ("data", "haarcascade_frontalface_default.xml")
 NETWORK = ("data", "emotion_model_quantized.tflite")
@@ -64,9 +65,9 @@ class Faces:
         self._network.allocate_tensors()
         self._one_at_a_time = threading.Lock()
 
-    def judge(self, data: bytes) -> Judgement | None:
+    def judge(self, image: Image) -> Judgement | None:
         """The expression of the largest face; None if there is no face. Raises InvalidImage."""
-        grey = self._decoded(data)
+        grey = self._decoded(image)
         with self._one_at_a_time:
             found = self._face(grey)
             return None if found is None else self._expression(found)
@@ -78,11 +79,12 @@ class Faces:
             self._face(blank)
             self._expression(blank)
 
-    def _decoded(self, data: bytes) -> Any:
+    def _decoded(self, image: Image) -> Any:
         """Rows of grey values, turned as the picture says that it is to be seen."""
-        check_picture(data)
+        check_picture(image)
+        data = np.frombuffer(image.data, np.uint8)
         try:
-            grey = self._cv2.imdecode(np.frombuffer(data, np.uint8), self._cv2.IMREAD_GRAYSCALE)
+            grey = self._cv2.imdecode(data, self._cv2.IMREAD_GRAYSCALE)
         except self._cv2.error as error:
             raise InvalidImage(f"The picture cannot be decoded: {error.err}.") from error
         if grey is None:

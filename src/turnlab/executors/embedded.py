@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from concurrent.futures import Future
 from contextlib import aclosing, contextmanager
+from threading import Thread
 from typing import Any, cast
 
 from turnlab.chunks import Chunk
 from turnlab.clock import Clock
 from turnlab.clusters.plan import Plan, Step
 from turnlab.errors import ModuleFailed, TurnlabError
-from turnlab.machine import Machine
+from turnlab.machine import GRACE_S, THREADS, Machine
 from turnlab.modules.base import Context, Module
 from turnlab.work import Work
 
@@ -25,7 +27,19 @@ class _Host:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.places = asyncio.Semaphore(module.concurrency)
-        self.warmed: set[str] = set()
+        self.warming: dict[str, asyncio.Task[None]] = {}
+        """By the parameters that it was or is being warmed for."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is being warmed."""
+        return not all(warming.done() for warming in self.warming.values())
+
+    async def close(self) -> None:
+        """Free what it took, once nothing warms it any more."""
+        if self.warming:
+            await asyncio.wait(self.warming.values())
+        await _in_thread(self.module.close)
 
 
 class EmbeddedExecutor:
@@ -38,6 +52,7 @@ class EmbeddedExecutor:
     def __init__(self, machine: Machine | None = None) -> None:
         self.machine = machine or Machine()
         self._hosts: dict[_Key, asyncio.Task[_Host]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def clock(self) -> Clock:
@@ -75,29 +90,34 @@ class EmbeddedExecutor:
     async def keep_only(self, plan: Plan) -> None:
         """Close what is loaded and not needed by `plan`, such as the old class of an edited file.
 
-        Raises ModuleFailed if one of them could not be closed, when all others have been.
+        What is still being loaded or warmed, perhaps for ever, is not waited for but closed when
+        that has ended. Raises ModuleFailed if one of the others could not be closed within
+        `GRACE_S`, when the rest has been.
         """
         needed = {(step.module, step.module.instance_key(step.params)) for step in plan.steps}
-        await self._close([key for key in self._hosts if key not in needed])
+        gone = {key: self._hosts.pop(key) for key in list(self._hosts) if key not in needed}
+        busy = {key for key, loading in gone.items() if _is_busy(loading)}
+        closings = {key: self._close(loading) for key, loading in gone.items()}
+        await _closed({key: each for key, each in closings.items() if key not in busy})
 
     async def close(self) -> None:
-        """Free all Modules and threads. Raises as `keep_only`."""
+        """Free all Modules and threads; a Module that still loads has `GRACE_S` to end.
+
+        Raises as `keep_only`.
+        """
+        hosts, self._hosts = self._hosts, {}
+        closings = {key: self._close(loading) for key, loading in hosts.items()}
         try:
-            await self._close(list(self._hosts))
+            await _closed(closings, {key for key, each in hosts.items() if _is_busy(each)})
         finally:
             self.machine.close()
 
-    async def _close(self, keys: list[_Key]) -> None:
-        failed: list[str] = []
-        for key in keys:
-            (host,) = await asyncio.gather(self._hosts.pop(key), return_exceptions=True)
-            if isinstance(host, _Host):
-                try:
-                    await asyncio.to_thread(host.module.close)
-                except Exception as error:
-                    failed.append(f"{key[0].task_name} could not be closed: {error!r}")
-        if failed:
-            raise ModuleFailed("; ".join(failed))
+    def _close(self, loading: asyncio.Task[_Host]) -> asyncio.Task[None]:
+        """Closes the Module once it is loaded; kept until then."""
+        closing = asyncio.create_task(_close(loading))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
 
     def _context(self, work: Work) -> Context:
         return Context(
@@ -116,23 +136,85 @@ class EmbeddedExecutor:
     async def _warm(self, step: Step) -> None:
         host = await self._host(step)
         key = step.params.model_dump_json()
-        if key not in host.warmed:
-            with _named(step, "could not be warmed"):
-                await asyncio.to_thread(host.module.warm, step.params)
-            host.warmed.add(key)
+        warming = host.warming.get(key)
+        if warming is None or _has_failed(warming):
+            warming = host.warming[key] = asyncio.create_task(self._warmed(step, host.module))
+        await asyncio.shield(warming)
+
+    async def _warmed(self, step: Step, module: Module) -> None:
+        with _named(step, "could not be warmed"):
+            await _in_thread(module.warm, step.params)
 
     async def _host(self, step: Step) -> _Host:
         key = (step.module, step.module.instance_key(step.params))
         loading = self._hosts.get(key)
-        if loading is None or (loading.done() and (loading.cancelled() or loading.exception())):
+        if loading is None or _has_failed(loading):
             loading = self._hosts[key] = asyncio.create_task(self._load(step))
         return await asyncio.shield(loading)
 
     async def _load(self, step: Step) -> _Host:
         with _named(step, "could not be loaded"):
             module = step.module(step.params)
-            await asyncio.to_thread(module.load)
+            await _in_thread(module.load)
         return _Host(module)
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _is_busy(loading: asyncio.Task[_Host]) -> bool:
+    """Whether the Module is being loaded or warmed."""
+    return not loading.done() or (not _has_failed(loading) and loading.result().busy)
+
+
+async def _close(loading: asyncio.Task[_Host]) -> None:
+    await asyncio.wait([loading])
+    if not _has_failed(loading):
+        await loading.result().close()
+
+
+async def _closed(
+    closings: dict[_Key, asyncio.Task[None]], may_be_late: Collection[_Key] = ()
+) -> None:
+    """Wait for these, at most `GRACE_S`. Raises ModuleFailed that names all that failed."""
+    if closings:
+        await asyncio.wait(closings.values(), timeout=GRACE_S)
+    failed: list[str] = []
+    for (module, key), closing in closings.items():
+        name = f"{module.task_name} could not be closed"
+        if closing.done():
+            if _has_failed(closing):
+                error = "cancelled" if closing.cancelled() else repr(closing.exception())
+                failed.append(f"{name}: {error}")
+        elif (module, key) not in may_be_late:
+            failed.append(f"{name} within {GRACE_S:g} s")
+    if failed:
+        raise ModuleFailed("; ".join(failed))
+
+
+async def _in_thread(function: Callable[..., object], *args: object) -> None:
+    """`function(*args)` in a thread of its own, which need not end before the process does.
+
+    The event loop's own threads are waited for at its end, for ever if one of them hangs.
+    """
+    done: Future[None] = Future()
+
+    done.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            function(*args)
+        except (StopIteration, SystemExit, KeyboardInterrupt) as error:
+            # The first cannot be awaited; the others would end the event loop.
+            done.set_exception(RuntimeError(repr(error)))
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    Thread(target=work, name=f"{THREADS}-setup", daemon=True).start()
+    await asyncio.wrap_future(done)
 
 
 @contextmanager

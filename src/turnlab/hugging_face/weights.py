@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnlab.errors import InvalidParams, MissingModel
-from turnlab.packaged import installed
+from turnlab.packaged import installed, looked_for
 
 EXTRA = "pip install 'turnlab[hf]'"
 
@@ -41,12 +41,14 @@ def find_weights(model: str, revision: str, download: bool) -> Weights | HubWeig
     there, or where an id is not in the local cache and may not be fetched; InvalidParams for
     weights that are not read.
     """
-    path = Path(model).expanduser()
+    with looked_for(model):
+        path = Path(model).expanduser()
+        there = path.exists()
     if path.suffix.lower() == ".gguf":
         return _gguf(path)
     if path.is_dir():
         return checked_folder(path)
-    if path.exists():
+    if there:
         raise InvalidParams(f"{path} is neither a folder with a model nor a GGUF file.")
     if not _HUB_ID.fullmatch(model) or ".." in model:
         raise MissingModel(f"There is no model at {path}; give the path of one that is there.")

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import hashlib
 import inspect
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ from turnlab.streams import Reader, Stream, whole
 C = TypeVar("C", bound=Chunk)
 T = TypeVar("T")
 P = ParamSpec("P")
+
+MASK = "**********"
+
+_SECRET = re.compile(r"(^|_)(key|token|secret|password)$", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=\?)\S+")
 
 TEMPLATE_FIELDS = ("text", "caption", "emotion", "passages", "history")
 """The fields that a parameter named `prompt_template` may use."""
@@ -267,10 +273,15 @@ class Module:
 
     @classmethod
     def shown(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """`values` of its parameters as people may see them: secrets are masked."""
+        """`values` of its parameters as people may see them: what may be a secret is masked.
+
+        That is what is declared as one, what is called like one, parameters that it does not
+        have, and what stands before the host or after the question mark of an address.
+        """
         fields = cls.Params.model_fields
-        secret = {name for name, field in fields.items() if "Secret" in str(field.annotation)}
-        return {name: "**********" if name in secret else v for name, v in values.items()}
+        hidden = {name for name, field in fields.items() if "Secret" in str(field.annotation)}
+        hidden |= set(values) - set(fields)
+        return {name: MASK if name in hidden else _masked(name, v) for name, v in values.items()}
 
     @classmethod
     def instance_key(cls, params: BaseModel) -> str:
@@ -292,10 +303,24 @@ def _check_declaration(cls: type[Module]) -> None:
             )
     if not _is_kind(cls.produces):
         raise InvalidModule(f"produces of {cls.__name__} must be one Chunk class, such as Speech.")
-    if inspect.iscoroutinefunction(cls.run):
-        raise InvalidModule(f"run of {cls.__name__} never yields; yield what it makes.")
+    if not inspect.isasyncgenfunction(cls.run) and cls.run is not Module.run:
+        raise InvalidModule(
+            f"run of {cls.__name__} is no async generator: write `async def run` and yield what "
+            "it makes."
+        )
     if not (isinstance(cls.Params, type) and issubclass(cls.Params, BaseModel)):
         raise InvalidModule(f"Params of {cls.__name__} must be a pydantic model.")
+
+
+def _masked(name: str, value: Any) -> Any:
+    """`value` of what is called `name`, without what may be a secret in it."""
+    if isinstance(value, Mapping):
+        return {key: _masked(str(key), each) for key, each in value.items()}
+    if isinstance(value, str):
+        if _SECRET.search(name) and not name.endswith("_variable"):
+            return MASK
+        return _ADDRESS.sub(MASK, value) if "://" in value else value
+    return value
 
 
 def _is_kind(kind: object) -> bool:

@@ -54,7 +54,7 @@ class EmotionDetection(Module):
         "model_voice": "measuring the voice, most of it while the user speaks",
         "model_face": "finding the face in a picture and judging its expression",
     }
-    raises: ClassVar = (MissingModel, InvalidImage)
+    raises: ClassVar = (MissingModel,)
 
     class Params(BaseModel):
         words: float = loaded(
@@ -151,7 +151,10 @@ class EmotionDetection(Module):
         judge = _timed(self._faces.judge, context, "face")
         found: Found = "there is no picture"
         async for image in inputs.latest(Image):
-            found = await context.blocking(judge, image.data) or "there is no face in the picture"
+            try:
+                found = await context.blocking(judge, image) or "there is no face in the picture"
+            except InvalidImage as error:  # the words and the voice are judged all the same
+                found = error.message
         return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
+from hashlib import sha256
 from inspect import isgenerator
 from typing import Any, ClassVar, Literal, Self, cast
 
@@ -22,6 +23,8 @@ from turnlab.chunks import (
     Value,
 )
 from turnlab.custom import (
+    MODELS,
+    SCRIPTS,
     Prediction,
     Predictor,
     find_file,
@@ -30,9 +33,9 @@ from turnlab.custom import (
     missing_file,
     missing_library,
     plain,
+    state_of,
     to_chunk,
 )
-from turnlab.custom.predictors import ENDINGS
 from turnlab.errors import InvalidParams, MissingModel, ModuleFailed, TooMuchOutput, TurnlabError
 from turnlab.modules.base import Context, Inputs, Module, loaded
 
@@ -112,8 +115,8 @@ class GeneralML(Module):
             if self.function is None and (len(read) > 1 or read[0] not in _ALONE):
                 kinds = ", ".join(_ALONE)
                 raise ValueError(f"a model without a function consumes one of {kinds}")
-            if self.model is not None and not self.model.lower().endswith(ENDINGS):
-                raise ValueError(f"a model is a file that ends in {', '.join(ENDINGS)}")
+            if self.model is not None and not self.model.lower().endswith(MODELS):
+                raise ValueError(f"a model is a file that ends in {', '.join(MODELS)}")
             return self
 
     @classmethod
@@ -124,19 +127,24 @@ class GeneralML(Module):
     @classmethod
     def missing(cls, params: BaseModel) -> list[str]:
         given: Any = params
-        missing = [] if given.function is None else missing_file(_file_of(given.function))
-        if given.model is not None:
-            missing += missing_file(given.model) + missing_library(given.model)
-        return missing
+        missing = [why for file in _files(given) for why in missing_file(*file)]
+        return missing if given.model is None else missing + missing_library(given.model)
+
+    @classmethod
+    def instance_key(cls, params: BaseModel) -> str:
+        """Counts an edited file as another one, so that it is loaded anew."""
+        states = "\n".join(state_of(*file) for file in _files(params))
+        return f"{super().instance_key(params)}-{sha256(states.encode()).hexdigest()[:12]}"
 
     def load(self) -> None:
         self._function: Callable[..., Any] | None = None
         self._predictor: Predictor | None = None
         if self.params.function is not None:
             file, _, name = self.params.function.rpartition(":")
-            self._function = load_function(find_file(file), name)
+            self._function = load_function(find_file(file, SCRIPTS), name)
         if self.params.model is not None:
-            self._predictor = load_predictor(find_file(self.params.model), self.params.labels)
+            model = find_file(self.params.model, MODELS)
+            self._predictor = load_predictor(model, self.params.labels)
 
     async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
         chunks: list[Chunk | None] = [await inputs.whole(kind) for kind in self.consumes]
@@ -212,8 +220,14 @@ def _label(said: Prediction, kind: type[Chunk]) -> Any:
     return str(said.value) if said.confidences and kind is not Value else said.value
 
 
-def _file_of(function: str) -> str:
-    return function.rpartition(":")[0]
+def _files(params: Any) -> list[tuple[str, tuple[str, ...]]]:
+    """The files that the parameters name, each with the endings that it may have."""
+    files: list[tuple[str, tuple[str, ...]]] = []
+    if params.function is not None:
+        files.append((params.function.rpartition(":")[0], SCRIPTS))
+    if params.model is not None:
+        files.append((params.model, MODELS))
+    return files
 
 
 @cache

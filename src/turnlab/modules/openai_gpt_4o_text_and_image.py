@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -53,8 +54,7 @@ class OpenAIGPT4oTextAndImage(OpenAIChat):
 
     async def content(self, prompt: str, inputs: Inputs, context: Context) -> Content:
         params: Any = context.params
-        shown = [picture async for picture in inputs.stream(Image)]
-        pictures = sampled(shown, params.sample_ratio, params.most_pictures)
+        pictures = await sampled(inputs.stream(Image), params.sample_ratio, params.most_pictures)
         context.result.update(pictures=len(pictures))
         if not pictures:
             return prompt
@@ -63,9 +63,15 @@ class OpenAIGPT4oTextAndImage(OpenAIChat):
         return [{"type": "text", "text": prompt}, *parts]
 
 
-def sampled(pictures: Sequence[Image], ratio: int, most: int) -> list[Image]:
-    """The newest and, counted back from it, every `ratio`-th; at most `most`, oldest first."""
-    return list(reversed(pictures[::-1][::ratio][:most]))
+async def sampled(pictures: AsyncIterator[Image], ratio: int, most: int) -> list[Image]:
+    """The newest and, counted back from it, every `ratio`-th; at most `most`, oldest first.
+
+    No more are held meanwhile than the newest of which one may still be the oldest of these.
+    """
+    newest: deque[Image] = deque(maxlen=(most - 1) * ratio + 1)
+    async for picture in pictures:
+        newest.append(picture)
+    return list(newest)[::-ratio][::-1]
 
 
 def _parts(pictures: Sequence[Image], detail: Detail) -> list[dict[str, Any]]:

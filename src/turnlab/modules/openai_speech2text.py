@@ -19,6 +19,7 @@ from turnlab.openai_api import (
     Clients,
     Provider,
     ProviderParams,
+    Stopwatch,
     missing_provider,
     no_answer,
     provider_errors,
@@ -48,7 +49,8 @@ class OpenAISpeech2Text(Module):
         "cost_usd": "what they cost in US dollars; null where the price is unknown",
     }
     measures: ClassVar = {
-        "model_transcribe": "from the request to the whole text, network and retries included",
+        "model_transcribe": "from the request to the whole text, network and retries included, "
+        "without the time that revisions wait for their reader",
     }
     raises: ClassVar = (*ERRORS, NoSpeech)
     cost: ClassVar[str] = (
@@ -87,6 +89,9 @@ class OpenAISpeech2Text(Module):
     def load(self) -> None:
         self._clients = Clients(self.params)
 
+    def warm(self, params: Any) -> None:
+        self._clients.warm(params)
+
     def close(self) -> None:
         self._clients.close()
 
@@ -99,10 +104,16 @@ class OpenAISpeech2Text(Module):
             aclosing(_recordings(inputs)) as recordings,
         ):
             async for recording in recordings:
-                with context.latency.model("transcribe"):
+                watch = Stopwatch(
+                    context.latency, context.machine.clock, "transcribe", then="transcribe"
+                )
+                try:
                     async with aclosing(hearing.hear(recording)) as revisions:
                         async for text in revisions:
-                            yield Transcript(text=text)
+                            with watch.handing_on():
+                                yield Transcript(text=text)
+                finally:
+                    watch.end()
                 context.result.update(provider.bill(params.model, hearing.usage))
         if not hearing.text:
             raise NoSpeech("No words were recognised in the recording; speak up or closer.")

@@ -23,7 +23,7 @@ from turnlab.openai_api import (
     provider_errors,
 )
 from turnlab.openai_api.sound import Sounds
-from turnlab.phrases import Phrasing, phrases
+from turnlab.phrases import Phrasing, phrases, speakable
 from turnlab.prices import Usage
 
 AHEAD = 2
@@ -37,7 +37,8 @@ class OpenAIText2Speech(Module):
     """Speak each phrase of the reply as soon as it is complete, yielding sound as it arrives.
 
     Each phrase is one request for raw 16-bit samples; once a phrase has begun to sound, the next
-    is asked for. A server that sends WAV instead is understood too.
+    is asked for. Marks that nobody speaks, such as those of `**bold**`, are not sent. A server
+    that sends WAV instead is understood too.
     """
 
     task_name = "openai_text2speech"
@@ -98,6 +99,9 @@ class OpenAIText2Speech(Module):
 
     def load(self) -> None:
         self._clients = Clients(self.params)
+
+    def warm(self, params: Any) -> None:
+        self._clients.warm(params)
 
     def close(self) -> None:
         self._clients.close()
@@ -163,11 +167,12 @@ class _Talk:
 
     async def _ask(self, phrase: _Phrase) -> None:
         """Have a phrase spoken into its queue."""
-        self._usage += Usage(characters=len(phrase.text))
+        words = speakable(phrase.text)
+        self._usage += Usage(characters=len(words))
         self._context.result.update(self._provider.bill(self._params.model, self._usage))
         watch = Stopwatch(self._context.latency, self._context.machine.clock, "first_sound")
         try:
-            async with aclosing(self._asked(phrase.text)) as pieces:
+            async with aclosing(self._asked(words, phrase.text)) as pieces:
                 async for speech in pieces:
                     watch.piece()
                     phrase.put(speech)
@@ -177,13 +182,13 @@ class _Talk:
         finally:
             watch.end()
 
-    async def _asked(self, text: str) -> AsyncGenerator[Speech]:
-        """The sound of one phrase as it arrives."""
+    async def _asked(self, words: str, text: str) -> AsyncGenerator[Speech]:
+        """The sound of a phrase as it arrives: `words` are sent, `text` is what they stand for."""
         sounds = Sounds(self._provider, self._params.sample_rate)
         self._provider.used()
         with provider_errors(self._provider):
             speech = self._provider.client.audio.speech.with_streaming_response
-            async with speech.create(**self._request(text)) as response:
+            async with speech.create(**self._request(words)) as response:
                 sounds.expect(response.headers.get("content-type", ""))
                 async for data in response.iter_bytes():
                     if len(samples := sounds.add(data)):
@@ -192,11 +197,11 @@ class _Talk:
         sounds.end()
         self._provider.used()
 
-    def _request(self, text: str) -> dict[str, Any]:
+    def _request(self, words: str) -> dict[str, Any]:
         params = self._params
         given = {name: getattr(params, name) for name in ("instructions", "speed")}
         return {
-            "input": text,
+            "input": words,
             "model": params.model,
             "voice": params.voice,
             "response_format": params.response_format,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from turnlab.chunks import Chunk, Reply, Samples, Speech
 from turnlab.errors import EmptyReply, MissingModel
 from turnlab.modules.base import Context, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
-from turnlab.phrases import Phrasing, phrases
+from turnlab.phrases import Phrasing, phrases, speakable
 
 _RUNTIME = "piper-tts==1.8.0"
 
@@ -27,8 +26,6 @@ _KEEP_S = 0.005
 
 _JOIN_S = 0.05
 """Silence that is kept after a phrase that ends without a mark."""
-
-_UNSPEAKABLE = re.compile(r"[*_#`~|<>\[\]{}\\]+")
 
 
 class Text2Speech(Module):
@@ -116,7 +113,7 @@ class Text2Speech(Module):
         from piper import SynthesisConfig
 
         config = SynthesisConfig(length_scale=1 / params.speed, noise_scale=params.noise)
-        text = _UNSPEAKABLE.sub(" ", phrase)
+        text = speakable(phrase)
         parts = [part.audio_float_array for part in self._voice.synthesize(text, config)]
         samples = np.concatenate(parts or [np.empty(0, dtype=np.float32)])
         if not params.trim:

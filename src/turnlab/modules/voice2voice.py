@@ -26,6 +26,7 @@ from turnlab.errors import (
     WrongKey,
 )
 from turnlab.modules.base import Context, Inputs, Module
+from turnlab.openai_api import Stopwatch
 from turnlab.openai_api.params import Server
 from turnlab.prices import Prices, read_prices
 from turnlab.profiles import SpanKind
@@ -64,12 +65,15 @@ class Voice2Voice(Module):
         "transcript": "what the server heard the user say; '' where transcription is off",
         "transcript_missing": "why there is none although it is on",
         "response_id": "the server's own id of the reply",
+        "finish_reason": "`stop`, or `length` where the server's limit of tokens ended the reply; "
+        "'' where it failed",
         "usage": "tokens as the server counted them, without those of the transcription",
         "cost_usd": "what they cost in US dollars; null where the price is unknown",
     }
     measures: ClassVar = {
         "model_first_audio": "from asking for the reply to its first sound, network included",
-        "model_stream": "the rest of the reply, to its end",
+        "model_stream": "the rest of the reply, to its end, without the time that sound waits for "
+        "its reader",
         "transfer_connect": "opening the connection: DNS, TCP, TLS, WebSocket",
         "transfer_session": "waiting after the last sound for the session to be accepted",
         "wait_transcript": "waiting after the reply for what the server heard",
@@ -132,8 +136,9 @@ class Voice2Voice(Module):
             async for speech in turn.speech():
                 yield speech
         finally:
+            # A reply that fails is charged all the same.
+            context.result.update(turn.result(self._prices))
             await turn.close()
-        context.result.update(turn.result(self._prices))
 
 
 class _Turn:
@@ -154,15 +159,17 @@ class _Turn:
 
     async def speech(self) -> AsyncIterator[Speech]:
         """The reply's sound as it comes, to its end; what was heard is there too by then."""
-        first_s: float | None = None
-        while not self.reply.ended:
-            speech = await self._next()
-            if speech is None:
-                continue
-            if first_s is None:
-                first_s = self._note(SpanKind.MODEL, "first_audio", self.asked_s)
-            yield speech
-        self._note(SpanKind.MODEL, "stream", first_s)
+        watch: Stopwatch | None = None
+        try:
+            while not self.reply.ended:
+                if (speech := await self._next()) is None:
+                    continue
+                watch = watch or self._watch()
+                with watch.handing_on():
+                    yield speech
+        finally:
+            if watch is not None:
+                watch.end()
         if (rest := self.reply.rest()) is not None:
             yield rest
         if self.params.transcription and not self.reply.heard:
@@ -183,12 +190,11 @@ class _Turn:
     def result(self, prices: Prices) -> dict[str, Any]:
         """What is recorded of the turn."""
         reply = self.reply
-        spoken = {"audio_output_tokens": reply.audio_output_tokens}
-        usage = reply.usage.as_json() | {k: v for k, v in spoken.items() if v is not None}
         told = {
             "transcript": reply.transcript or "",
             "response_id": reply.response_id,
-            "usage": usage,
+            "finish_reason": reply.finish_reason,
+            "usage": reply.usage.as_json(),
             "cost_usd": prices.cost_usd(
                 self.params.model, reply.usage, listed=self.server.is_openai
             ),
@@ -214,16 +220,15 @@ class _Turn:
 
     async def _transcript(self) -> None:
         """Wait a moment for what was heard, which may come after the reply."""
-        began_s = self.clock.now()
         try:
-            async with asyncio.timeout(self.params.transcript_timeout_s):
-                while not self.reply.heard:
-                    await self._next()
+            with self.context.latency.measure(SpanKind.WAIT, "transcript"):
+                async with asyncio.timeout(self.params.transcript_timeout_s):
+                    while not self.reply.heard:
+                        await self._next()
         except TimeoutError:
             pass
         except TurnlabError as error:  # the reply is complete all the same
             self.reply.unheard = error.message
-        self._note(SpanKind.WAIT, "transcript", began_s)
 
     async def _say(self) -> None:
         """Send the turn as it comes, tell its end, ask for the reply."""
@@ -291,9 +296,7 @@ class _Turn:
             "request_timeout_s or take a faster model."
         )
 
-    def _note(self, kind: SpanKind, label: str, began_s: float | None) -> float:
-        """Note what has lasted since `began_s`; the moment that it is now."""
-        now_s = self.clock.now()
-        if began_s is not None:
-            self.context.latency.add(kind, label, began_s, now_s)
-        return now_s
+    def _watch(self) -> Stopwatch:
+        """What measures the reply, from the moment that it was asked for."""
+        latency = self.context.latency
+        return Stopwatch(latency, self.clock, "first_audio", since_s=self.asked_s)

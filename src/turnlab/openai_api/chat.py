@@ -102,7 +102,9 @@ def _usage(used: Any) -> Usage:
 
 def count(value: object) -> int | None:
     """A number of tokens as a server tells it; None for anything else."""
-    return value if isinstance(value, int) and value >= 0 else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value >= 0 else None
 
 
 def _check(provider: Provider, answer: ChatAnswer) -> None:

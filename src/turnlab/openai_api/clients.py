@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +24,10 @@ servers stand on, closes it after 5 s."""
 
 CLOSE_S = 5.0
 """How long to wait for a client's connections to close."""
+
+_NO_PROXY: dict[str, Any] = {f"{scheme}://": None for scheme in ("http", "https", "all")}
+"""Has connections go straight there, whatever proxy the environment names: it would be told the
+key. The environment's certificates still count."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,8 +92,21 @@ class Clients:
         self._lock = threading.Lock()
         self._loops: dict[asyncio.AbstractEventLoop, dict[Server, Provider]] = {}
         server = server_of(params)
-        # Made here, in a thread, since it takes 0.1 s; it belongs to no loop before its first use.
+        # Made in a thread, since it takes 0.1 s; it belongs to no loop before its first use.
         self._spare: dict[Server, Provider] = {server: self._made(server)}
+
+    def warm(self, params: ProviderParams) -> None:
+        """Have a client for the server of `params` ready, so that `of` need not make it.
+
+        Call it in a thread. Raises InvalidParams, MissingKey.
+        """
+        server = server_of(params)
+        with self._lock:
+            known = (self._spare, *self._loops.values())
+        if not any(server in providers for providers in known):
+            made = self._made(server)
+            with self._lock:
+                self._spare.setdefault(server, made)
 
     def of(self, params: ProviderParams) -> Provider:
         """The server of `params` on the running event loop. Raises InvalidParams, MissingKey."""
@@ -125,12 +143,30 @@ def _client(server: Server) -> Any:
     import httpx2
     import openai
 
+    key = server.key or "none"  # the SDK wants one; servers that ask for none ignore it
     limits = httpx2.Limits(max_connections=64, keepalive_expiry=KEEP_S)
     timeout = httpx2.Timeout(server.request_timeout_s, connect=min(5.0, server.request_timeout_s))
     return openai.AsyncOpenAI(
         base_url=server.base_url,
-        api_key=server.key or "none",  # the SDK wants one; servers that ask for none ignore it
+        api_key=key,
         timeout=timeout,
         max_retries=server.max_retries,
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+        default_headers=None if server.is_named else _without_others(key),
+        http_client=openai.DefaultAsyncHttpxClient(
+            limits=limits,
+            timeout=timeout,
+            mounts=_NO_PROXY if server.is_here else None,
+            follow_redirects=False,  # what is said goes to the server that was named, to no other
+        ),
     )
+
+
+def _without_others(key: str) -> dict[str, Any]:
+    """Headers that keep the SDK from sending a stranger what the environment says for OpenAI."""
+    import openai
+
+    told = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    names = [name.strip() for name, colon, _ in (line.partition(":") for line in told) if colon]
+    omitted = ["OpenAI-Organization", "OpenAI-Project", *names]
+    kept = {name: openai.Omit() for name in omitted if name.lower() != "authorization"}
+    return {**kept, "Authorization": f"Bearer {key}"}

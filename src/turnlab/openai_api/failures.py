@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,12 +21,13 @@ from turnlab.errors import (
     WrongKey,
 )
 from turnlab.openai_api.clients import Provider
+from turnlab.openai_api.keys import KEYS_VARIABLE
 from turnlab.openai_api.params import Server
 
 REASON_CHARACTERS = 300
 """Most characters of a provider's reason that a message quotes."""
 
-_TOO_LONG = ("context_length_exceeded", "exceed_context_size_error")
+_TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """How OpenAI and llama.cpp call a prompt that is longer than the model's context."""
 
 ERRORS = (
@@ -79,7 +80,8 @@ def _translated(error: Exception, server: Server) -> TurnlabError:
     if isinstance(error, (httpx2.RequestError, ssl.SSLError)):
         return _unconnected(error, server)
     if isinstance(error, openai.APIStatusError):
-        return _refused(error, server)
+        codes = [each for each in (error.code, error.type) if isinstance(each, str)]
+        return refused(server, error.status_code, _reason(error, server), codes)
     if isinstance(error, openai.APIError):
         return ProviderFailed(f"{server.name} failed: {_reason(error, server)}")
     return ProviderFailed(
@@ -92,7 +94,7 @@ def _unconnected(cause: BaseException | None, server: Server) -> TurnlabError:
     import httpx2
 
     if isinstance(cause, (httpx2.ConnectError, httpx2.UnsupportedProtocol, httpx2.ProxyError)):
-        why = _clean(str(cause), server) or "no connection"
+        why = clean_reason(cause, server).removesuffix(".")
         return ProviderUnreachable(
             f"{server.name} cannot be reached ({why}); check base_url and the network."
         )
@@ -101,39 +103,46 @@ def _unconnected(cause: BaseException | None, server: Server) -> TurnlabError:
     )
 
 
-def _refused(error: Any, server: Server) -> TurnlabError:
-    status, reason = error.status_code, _reason(error, server)
+def refused(
+    server: Server, status: int, reason: str, codes: Collection[object] = ()
+) -> TurnlabError:
+    """What an HTTP status of `server` means; `reason` is a sentence, `codes` are its own words."""
     said = f"{server.name} answered {status}: {reason}"
+    if 300 <= status < 400:
+        return ProviderRefused(f"{said} It points to another address; set base_url to that of it.")
     if status in (401, 403):
         if server.key is None:
-            return MissingKey(f"{said} Name the variable with the key for it in key_variable.")
+            return MissingKey(
+                f"{said} Name the variable with the key for it in key_variable, and let it go "
+                f"there in {KEYS_VARIABLE}."
+            )
         return WrongKey(f"{said} Check the key in {server.key_variable} and what it may do.")
     if status == 429:
         return RateLimited(f"{said} Wait, or raise the limits of the account.")
     if status >= 500:
         return ProviderFailed(f"{said} Try again later.")
-    if {error.code, error.type} & set(_TOO_LONG):
+    if not _TOO_LONG.isdisjoint(codes):
         return PromptTooLong(f"{said} Lower history_tokens or take a model with more context.")
     if status == 404:
         return ProviderRefused(f"{said} Name another model, or check base_url.")
     return ProviderRefused(f"{said} Change the request as it says.")
 
 
+def clean_reason(text: object, server: Server) -> str:
+    """What a server said as one short sentence of printable characters, the key struck out."""
+    said = str(text).replace(server.key, "***") if server.key else str(text)
+    line = re.sub(r"[^\x20-\x7e\u00a0-\uffff]+", " ", said).strip()
+    if not line:
+        return "no reason given."
+    if len(line) > REASON_CHARACTERS:
+        return f"{line[:REASON_CHARACTERS]} ..."
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
 def _reason(error: Any, server: Server) -> str:
-    """What the provider says went wrong, as one short sentence without the key."""
+    """What the provider says went wrong, as one sentence; a page of HTML says nothing."""
     said = error.body
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail")
     is_page = not isinstance(said, str) or said.lstrip().startswith("<")
-    text = "" if is_page else _clean(said, server)
-    if not text:
-        return "no reason given."
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
-def _clean(text: str, server: Server) -> str:
-    """One line of printable characters, cut to a length, the key struck out."""
-    if server.key:
-        text = text.replace(server.key, "***")
-    line = re.sub(r"[^\x20-\x7e\u00a0-\uffff]+", " ", text).strip()
-    return line if len(line) <= REASON_CHARACTERS else f"{line[:REASON_CHARACTERS]} ..."
+    return clean_reason("" if is_page else said, server)

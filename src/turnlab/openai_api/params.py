@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -10,13 +9,26 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from turnlab.errors import InvalidParams, Missing, MissingKey
+from turnlab.openai_api.keys import (
+    KEY_VARIABLE,
+    KEYS_VARIABLE,
+    OPENAI_HOST,
+    URL_VARIABLE,
+    is_here,
+    is_named,
+    may_send,
+    origin_text,
+)
 from turnlab.packaged import installed
 
-OPENAI_URL = "https://api.openai.com/v1"
-OPENAI_HOST = "api.openai.com"
+OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 
-URL_VARIABLE = "OPENAI_BASE_URL"
-KEY_VARIABLE = "OPENAI_API_KEY"
+KEY_VARIABLE_TEXT = (
+    f"Name of the environment variable that holds the key; None for {KEY_VARIABLE}. It is sent to "
+    f"OpenAI and to what {URL_VARIABLE} names, {KEY_VARIABLE} to this machine too, and to another "
+    f"server only if {KEYS_VARIABLE} allows it: VARIABLE=ORIGIN, separated by spaces."
+)
+"""What `key_variable` means, here and for a Realtime server."""
 
 
 class ProviderParams(BaseModel):
@@ -31,9 +43,7 @@ class ProviderParams(BaseModel):
     key_variable: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
-        description=f"Name of the environment variable that holds the key; None for "
-        f"{KEY_VARIABLE}, which is sent to OpenAI, to what {URL_VARIABLE} names and to this "
-        "machine only.",
+        description=KEY_VARIABLE_TEXT,
     )
     api_key: SecretStr | None = Field(
         None,
@@ -69,6 +79,9 @@ class Server:
     """Where the key came from; without one, the variable to set."""
     request_timeout_s: float
     max_retries: int
+    is_named: bool = False
+    """Whether it is OpenAI's own, or what OPENAI_BASE_URL names: the environment's OPENAI_ORG_ID,
+    OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS are meant for such a one only."""
 
     @property
     def name(self) -> str:
@@ -79,6 +92,11 @@ class Server:
     def is_openai(self) -> bool:
         """Whether it is OpenAI's own, whose list prices apply."""
         return urlsplit(self.base_url).hostname == OPENAI_HOST
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine, which no proxy of the environment can reach."""
+        return is_here(self.base_url)
 
 
 def server_of(params: ProviderParams) -> Server:
@@ -92,6 +110,7 @@ def server_of(params: ProviderParams) -> Server:
         key_variable="api_key" if params.api_key else params.key_variable or KEY_VARIABLE,
         request_timeout_s=params.request_timeout_s,
         max_retries=params.max_retries,
+        is_named=is_named(base_url),
     )
     if server.key is None and params.key_variable:
         raise MissingKey(f"{params.key_variable} is not set; set it to the key for {server.name}.")
@@ -115,32 +134,22 @@ def missing_provider(params: ProviderParams) -> list[str]:
 
 
 def _key(params: ProviderParams, base_url: str) -> str | None:
-    """The key for `base_url`.
+    """The key for `base_url`, if the environment lets it go there.
 
-    A key that was not named for a server is not sent to it: a Cluster file of somebody else's
-    may name any base_url.
+    Raises MissingKey where a variable was named and may not, whether it is set or not.
     """
     if params.api_key is not None:
         return params.api_key.get_secret_value() or None
-    if params.key_variable:
-        return os.environ.get(params.key_variable) or None
-    meant = params.base_url is None or _same(base_url, os.environ.get(URL_VARIABLE))
-    if meant or urlsplit(base_url).hostname == OPENAI_HOST or _is_here(base_url):
-        return os.environ.get(KEY_VARIABLE) or None
-    return None
-
-
-def _same(base_url: str, other: str | None) -> bool:
-    return other is not None and base_url.rstrip("/") == other.rstrip("/")
-
-
-def _is_here(base_url: str) -> bool:
-    """Whether the server is on this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    variable = params.key_variable or KEY_VARIABLE
+    if may_send(variable, base_url):
+        return os.environ.get(variable) or None
+    if params.key_variable is None:
+        return None
+    origin = origin_text(base_url)
+    raise MissingKey(
+        f"The key in {variable} may not be sent to {origin}; if that server is yours, add "
+        f"{variable}={origin} to {KEYS_VARIABLE}."
+    )
 
 
 def _url_problem(value: str) -> str | None:

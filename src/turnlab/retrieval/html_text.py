@@ -24,6 +24,12 @@ _NAME = r"/?[A-Za-z][A-Za-z0-9:-]*"
 _MARKUP = re.compile(
     rf"""<({_NAME})(?:[^<>"']|"[^"<]*"|'[^'<]*')*>|<({_NAME})[^<>]*>|<[!?][^<>]*>|<"""
 )
+_HIDDEN = re.compile(r"<!--|<(script|style)(?=[\s/>])(?![^<>]*/>)", re.I)
+_ENDS = {
+    "": re.compile("-->"),
+    **{kind: re.compile(rf"</{kind}(?=[\s/>])[^<>]*>", re.I) for kind in ("script", "style")},
+}
+_UNSEEN_TAGS = re.compile(rf"<(/?)({'|'.join(sorted(_UNSEEN))})>", re.I)
 
 
 def html_sections(text: str) -> Iterator[Section]:
@@ -36,18 +42,49 @@ def html_sections(text: str) -> Iterator[Section]:
 
 
 def _tamed(text: str) -> str:
-    """The page with bare tags only: no comments, no attributes, nothing left open.
+    """The page with bare tags only: no scripts, comments, attributes, nothing left open.
 
     html.parser looks for the ends of such things again and again: a file made of them, smaller
     than a photograph, kept it busy for minutes.
     """
-    kept, at = [], 0
-    while (begin := text.find("<!--", at)) >= 0:
-        kept.append(text[at:begin])
-        end = text.find("-->", begin + 4)
-        at = end + 3 if end >= 0 else len(text)
+    return _closed(_MARKUP.sub(_bare, _uncommented(text)))
+
+
+def _uncommented(text: str) -> str:
+    """The page without comments, scripts and styles, whichever begins first: they hold each other.
+
+    A comment that never ends is taken to end at its next `>`; scripts and styles that never end
+    are left to `_closed`. Each end is sought forwards only, and not again once there is none.
+    """
+    kept, at, endless = [], 0, set()
+    while begin := _HIDDEN.search(text, at):
+        kind = (begin[1] or "").lower()
+        kept.append(text[at : begin.start()])
+        end = None if kind in endless else _ENDS[kind].search(text, begin.start() + 2)
+        if end:
+            at = end.end()
+            continue
+        endless.add(kind)
+        if kind:
+            kept.append(begin[0])
+            at = begin.end()
+        else:
+            at = text.find(">", begin.end()) + 1 or len(text)
     kept.append(text[at:])
-    return _MARKUP.sub(_bare, "".join(kept))
+    return "".join(kept)
+
+
+def _closed(page: str) -> str:
+    """The page less the tags of unseen elements that have no partner: they would hide the rest."""
+    waiting: dict[str, list[int]] = {}
+    for tag in _UNSEEN_TAGS.finditer(page):
+        opened = waiting.setdefault(tag[2].lower(), [])
+        if not tag[1]:
+            opened.append(tag.start())
+        elif opened:
+            opened.pop()
+    alone = set().union(*waiting.values())
+    return _UNSEEN_TAGS.sub(lambda tag: "" if tag.start() in alone else tag[0], page)
 
 
 def _bare(markup: re.Match[str]) -> str:

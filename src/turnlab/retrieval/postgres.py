@@ -182,13 +182,19 @@ class PostgresStore:
 
 
 def connect(url: str) -> Connection:
-    """Raises InvalidIndex, which never shows the address: it may hold a password."""
+    """Raises InvalidIndex, which shows no part of the address: it may hold a password.
+
+    Nor what psycopg says, which takes for the host what follows an `@` in a password.
+    """
     try:
         return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S)
-    except psycopg.OperationalError as error:
-        raise InvalidIndex(f"The database of DATABASE_URL does not answer: {error}") from error
-    except psycopg.Error as error:
-        raise InvalidIndex("DATABASE_URL is no address of a PostgreSQL database.") from error
+    except psycopg.OperationalError:
+        raise InvalidIndex(
+            "The database of DATABASE_URL does not answer or does not let you in; "
+            '`psql "$DATABASE_URL"` tells why. Write @ : / ? # % in a password as %40 and so on.'
+        ) from None
+    except psycopg.Error:
+        raise InvalidIndex("DATABASE_URL is no address of a PostgreSQL database.") from None
 
 
 @contextmanager
@@ -203,4 +209,6 @@ def errors() -> Iterator[None]:
             "(on Debian 13: postgresql-17-pgvector)."
         ) from error
     except psycopg.Error as error:
-        raise InvalidIndex(f"PostgreSQL refused: {error}") from error
+        # Without the details, which quote rows, and so documents.
+        reason = error.diag.message_primary or "the connection was lost"
+        raise InvalidIndex(f"PostgreSQL refused: {reason}.") from error

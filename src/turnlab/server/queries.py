@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from turnlab.conversations import Conversation, Exchange, check_conversation_id
 from turnlab.errors import UnknownConversation, UnknownTrack
@@ -63,23 +63,26 @@ def get_conversation(conversation_id: str) -> Conversation:
         )
     done = row.tracks.filter(status=TrackStatus.COMPLETED).order_by("created_at", "track_id")
     ids = list(done.values_list("track_id", flat=True))
-    exchanges = [Exchange(text=_text_of(i, *_HEARD), reply=_text_of(i, *_REPLIED)) for i in ids]
+    heard, written, spoken = (_texts(table, done) for table in _TEXTS)
+    exchanges = [
+        Exchange(text=heard.get(each, ""), reply=written.get(each) or spoken.get(each, ""))
+        for each in ids
+    ]
     return Conversation(id=row.id, created_at=row.created_at, exchanges=exchanges)
 
 
-_HEARD = (models.DataText,)
-_REPLIED = (models.ResText, models.ResSpeech)
+_TEXTS = (models.DataText, models.ResText, models.ResSpeech)
 
 
-def _text_of(
-    track_id: str, *tables: type[models.DataText | models.ResText | models.ResSpeech]
-) -> str:
-    """The newest text of the Track in the first of the tables that has one."""
-    for table in tables:
-        rows = table._default_manager.filter(track_id=track_id).order_by("-created_at", "-id")
-        if text := rows.values_list("text", flat=True).first():
-            return str(text)
-    return ""
+def _texts(
+    table: type[models.DataText | models.ResText | models.ResSpeech],
+    tracks: QuerySet[models.Track],
+) -> dict[str, str]:
+    """The newest text that the table has of each of the Tracks, by its id."""
+    # Not a list of ids: a long Conversation has more than SQLite takes in one statement.
+    rows = table._default_manager.filter(track_id__in=tracks.values("track_id"))
+    found = rows.order_by("created_at", "id").values_list("track_id", "text")
+    return dict(found.iterator())
 
 
 def _contents(track_id: str) -> list[KeptContent]:

@@ -38,4 +38,11 @@ class Send:
     status: int = 200
 
 
-Misdeed = Refuse | Hang | Half | Send
+@dataclass(frozen=True)
+class Redirect:
+    """Point to another address (307)."""
+
+    location: str
+
+
+Misdeed = Refuse | Redirect | Hang | Half | Send

@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from turnlab.testing import openai_wire as wire
-from turnlab.testing.openai_misdeeds import Half, Hang, Misdeed, Refuse, Send
+from turnlab.testing.openai_misdeeds import Half, Hang, Misdeed, Redirect, Refuse, Send
 
 ENDPOINTS = {
     "/v1/models": "models",
@@ -36,7 +36,7 @@ ENDPOINTS = {
 MODELS = ("gpt-4o", "gpt-4o-mini", "whisper-1", "tts-1")
 
 
-__all__ = ["Asked", "Half", "Hang", "Misdeed", "OpenAIServer", "Refuse", "Send"]
+__all__ = ["Asked", "Half", "Hang", "Misdeed", "OpenAIServer", "Redirect", "Refuse", "Send"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(misdeed)
         if isinstance(misdeed, Send):
             return self._send(misdeed.body, misdeed.content_type, misdeed.status)
+        if isinstance(misdeed, Redirect):
+            return self._send(b"", "text/plain", 307, misdeed.location)
         self.answers.closing.wait(self.answers.first_s)
         if misdeed == Hang():
             self._hang()
@@ -224,8 +226,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _json(self, body: dict[str, Any], status: int = 200) -> None:
         self._send(json.dumps(body).encode(), "application/json", status)
 
-    def _send(self, body: bytes, content_type: str, status: int) -> None:
+    def _send(
+        self, body: bytes, content_type: str, status: int, location: str | None = None
+    ) -> None:
         self.send_response(status)
+        if location is not None:
+            self.send_header("Location", location)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Retry-After-Ms", "1")  # tests do not wait

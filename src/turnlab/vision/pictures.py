@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 
 from turnlab.chunks import Image
 from turnlab.errors import InvalidImage
-from turnlab.pictures import LIMIT_BYTES
-
-MOST_PIXELS = 50_000_000
-"""A small file can claim far more pixels than memory holds."""
+from turnlab.pictures import check_picture, check_pixels
 
 LONGEST = 1600
 """Pixels of the longer side of a decoded picture; larger ones are shrunk."""
 
-_FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 _GRID = 16
 """Two pictures are compared in so many fields each way."""
@@ -35,11 +32,10 @@ def decoded(image: Image) -> Any:
     from PIL import Image as Pillow
     from PIL import ImageOps, UnidentifiedImageError
 
-    if len(image.data) > LIMIT_BYTES:
-        raise InvalidImage(f"The picture is larger than {LIMIT_BYTES // 2**20} MiB.")
+    check_picture(image)
     try:
-        with Pillow.open(io.BytesIO(image.data), formats=tuple(_FORMATS)) as picture:
-            _check(picture, image.media_type)
+        with Pillow.open(io.BytesIO(image.data), formats=_FORMATS) as picture:
+            check_pixels(*picture.size)  # the first frame of a GIF may be larger than its screen
             picture.draft("RGB", (LONGEST, LONGEST))  # JPEG can decode to a fraction at once
             picture.load()
             upright = ImageOps.exif_transpose(picture)
@@ -47,9 +43,9 @@ def decoded(image: Image) -> Any:
     except InvalidImage:
         raise
     except Pillow.DecompressionBombError as error:
-        raise _too_large() from error
+        raise InvalidImage(f"The picture is too large to decode: {error}") from error
     except UnidentifiedImageError as error:
-        raise InvalidImage("The picture is neither PNG, JPEG, WebP nor GIF.") from error
+        raise InvalidImage("The picture cannot be decoded, it is damaged.") from error
     except Exception as error:  # what decoders raise for damaged data is open
         raise InvalidImage(f"The picture cannot be decoded, it is damaged: {error}.") from error
     rgb.thumbnail((LONGEST, LONGEST))
@@ -76,19 +72,6 @@ def _fields(picture: Any) -> Pixels:
     from PIL import Image as Pillow
 
     return np.asarray(picture.resize((_GRID, _GRID), Pillow.Resampling.BOX))
-
-
-def _check(picture: Any, media_type: str) -> None:
-    """Refuse by what the file says of itself, before anything is decoded."""
-    if picture.width * picture.height > MOST_PIXELS:
-        raise _too_large()
-    found = _FORMATS[picture.format]
-    if found != media_type:
-        raise InvalidImage(f"A picture that is called {media_type[:64]!r} is {found}.")
-
-
-def _too_large() -> InvalidImage:
-    return InvalidImage(f"The picture has more than {MOST_PIXELS // 10**6} megapixels; shrink it.")
 
 
 def _on_white(picture: Any) -> Any:

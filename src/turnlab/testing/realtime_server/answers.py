@@ -38,12 +38,24 @@ class Fault(StrEnum):
     """The response ends as failed, after half of the sound."""
     INCOMPLETE = "incomplete"
     """The response ends as incomplete, after half of the sound."""
+    CUT = "cut"
+    """The response ends at the server's limit of tokens, after half of the sound."""
     TEXT_ONLY = "text_only"
     """The response holds text and no sound."""
     UNHEARD = "unheard"
     """The transcription of the input fails."""
+    NULL_TRANSCRIPT = "null_transcript"
+    """The transcription of the input is null."""
     NEWS = "news"
     """It sends an event of a type that nobody knows before each delta."""
+
+
+_UNFINISHED = {
+    Fault.FAILED: "failed",
+    Fault.INCOMPLETE: "incomplete",
+    Fault.CUT: "incomplete",
+}
+"""How a response ends that is not completed."""
 
 
 class Then(Enum):
@@ -74,7 +86,10 @@ class Answer:
             "total_tokens": 70,
             "input_tokens": 30,
             "output_tokens": 40,
-            "input_token_details": {"text_tokens": 10, "audio_tokens": 20, "cached_tokens": 0},
+            "input_token_details": {
+                **{"text_tokens": 10, "audio_tokens": 20, "cached_tokens": 12},
+                "cached_tokens_details": {"text_tokens": 4, "audio_tokens": 8},
+            },
             "output_token_details": {"text_tokens": 8, "audio_tokens": 32},
         }
     )
@@ -121,8 +136,8 @@ class Response:
             yield step
             if isinstance(step, Then):
                 return
-        if self.fault in (Fault.FAILED, Fault.INCOMPLETE):
-            yield self.done(str(self.fault))
+        if self.fault in _UNFINISHED:
+            yield self.done(_UNFINISHED[self.fault])
             return
         self.item["status"] = "completed"
         yield {"type": "response.output_item.done", **of, "item": dict(self.item)}
@@ -136,7 +151,8 @@ class Response:
             error = {"type": "server_error", "code": "inference_failed"}
             details["error"] = {**error, "message": "The model stumbled."}
         elif status == "incomplete":
-            details["reason"] = "content_filter"
+            is_cut = self.fault is Fault.CUT
+            details["reason"] = "max_output_tokens" if is_cut else "content_filter"
         elif status == "cancelled":
             details["reason"] = "client_cancelled"
         ended = {"status": status, "status_details": details, "output": [dict(self.item)]}
@@ -163,7 +179,7 @@ class Response:
         for index, (words, sound) in enumerate(self._pieces()):
             if index == self.answer.deltas // 2 and (step := self._fault()) is not None:
                 yield step
-                if self.fault in (Fault.FAILED, Fault.INCOMPLETE):
+                if self.fault in _UNFINISHED:
                     return
             if self.fault is Fault.NEWS:
                 yield {"type": "response.mood.changed", **of, "mood": "cheerful"}
@@ -195,7 +211,7 @@ class Response:
                 return '{"type": "response.output_audio.delta", "delta": '
             case Fault.BROKEN_SOUND:
                 return {"type": "response.output_audio.delta", "delta": "no base64!"}
-            case Fault.FAILED | Fault.INCOMPLETE:
+            case Fault.FAILED | Fault.INCOMPLETE | Fault.CUT:
                 return {"type": "rate_limits.updated", "rate_limits": []}
             case _:
                 return None

@@ -229,7 +229,8 @@ class _Session:
             return
         heard, usage = self.server.answer.heard, {"type": "duration", "seconds": 1}
         self._send(type=f"{kind}.delta", **of, delta=heard)
-        self._send(type=f"{kind}.completed", **of, transcript=heard, usage=usage)
+        text = None if self.server.fault is Fault.NULL_TRANSCRIPT else heard
+        self._send(type=f"{kind}.completed", **of, transcript=text, usage=usage)
 
     def _begin(self, event: dict[str, Any]) -> None:
         if self.response is not None:
