@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.journal import hardware
 from benchmarks.parts.emotion_data import HELD_OUT, SENTENCES, TRIED, clips, pictures, samples
 from benchmarks.voice_to_voice import RECORDINGS_FOLDER, SUFFIXES
+from turnlab.audio import open_image
 from turnlab.emotions.acoustics import Meter
 from turnlab.emotions.face import Faces
 from turnlab.emotions.fusion import fused
@@ -152,7 +153,7 @@ def run(voices: Path | None, faces: Path | None) -> dict[str, Any]:
         for sentence in sentences
     ]
     seen = [
-        Judged(label=label, group="", found=network.judge(path.read_bytes()))
+        Judged(label=label, group="", found=network.judge(open_image(path)))
         for label, path in pictures(faces)
     ]
     orders = [order("words (T)", said, VALENCE), order("face (V)", seen, VALENCE)]

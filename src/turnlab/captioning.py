@@ -42,6 +42,10 @@ class Engine(Protocol):
         """A decoded picture in words, on one line."""
         ...
 
+    def warm(self, params: Any) -> None:
+        """Make the first picture as fast as later ones; called in a thread."""
+        return
+
     def close(self) -> None:
         """Free what was loaded."""
         ...
@@ -96,6 +100,9 @@ class _OpenAI(Engine):
 
     def __init__(self, params: Any) -> None:
         self._clients = Clients(params)
+
+    def warm(self, params: Any) -> None:
+        self._clients.warm(params)
 
     def close(self) -> None:
         self._clients.close()

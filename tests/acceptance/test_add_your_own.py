@@ -290,6 +290,7 @@ def test_a_signal_that_nobody_sends_is_an_error(
         ),
         # A thread that nobody can end: the command must end all the same.
         ("await context.blocking(__import__('time').sleep, 900)", "module_timeout", "than 1 s"),
+        ("print('in between'); __import__('sys').exit(0); yield", "module_failed", "SystemExit"),
         ("yield heard", "invalid_module", "Audio"),
         ("yield None", "invalid_module", "NoneType"),
     ],

@@ -576,3 +576,18 @@ def test_what_is_no_sound_is_refused(
     with pytest.raises(TurnlabError, match=says) as caught:
         heard(server, data, 64, kind)
     assert caught.value.code == "provider_failed"
+
+
+@pytest.mark.parametrize("key", ["sk-\u00fcSECRET", "sk-a\nSECRET", "sk-\x00SECRET"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", {"OPENAI_API_KEY": key})
+    (told,) = missing_provider(ProviderParams())
+    assert "OPENAI_API_KEY" in told
+    assert "SECRET" not in told
+
+
+def test_white_space_around_a_key_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-mine\r\n")
+    assert server_of(ProviderParams()).key == "sk-mine"

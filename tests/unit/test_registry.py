@@ -231,7 +231,7 @@ def test_a_run_that_never_yields_is_refused():
     async def run(self, inputs, context):
         return Reply(text="a")
 
-    with pytest.raises(InvalidModule, match="never yields"):
+    with pytest.raises(InvalidModule, match="no async generator"):
         scripted("a", [], Reply, run=run)
 
 

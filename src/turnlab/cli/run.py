@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -152,9 +153,11 @@ def run(
             show_error(error)
         await _run(asked, json_, nullcontext(opened))
 
-    if reload:
-        return run_to_the_end(run_on_change(again, watch(clusters, modules)))
-    return run_to_the_end(_run(request(), json_, open_runner()))
+    # What Modules print must not come between the objects.
+    with redirect_stdout(sys.stderr) if json_ else nullcontext():
+        if reload:
+            return run_to_the_end(run_on_change(again, watch(clusters, modules)))
+        return run_to_the_end(_run(request(), json_, open_runner()))
 
 
 def _conversation(begin: bool, known: str | None) -> Conversation | None:
@@ -176,7 +179,8 @@ async def _run(request: Request, as_json: bool, place: Place) -> int:
     progress = None if as_json else Console(stderr=True, highlight=False)
     async for report in _reports(request, place, progress):
         _show(report, as_json)
-        failed = failed or report.error is not None
+        unheard = report.voice_to_voice_s is None and not report.verdict
+        failed = failed or report.error is not None or unheard
         over = over or (report.verdict or {}).get("outcome") == "fail"
     if progress and request.conversation:
         progress.print(hint(request.conversation.id, request.copied_from))
@@ -185,7 +189,7 @@ async def _run(request: Request, as_json: bool, place: Place) -> int:
 
 def _show(report: TurnReport, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(report.as_json()))
+        typer.echo(json.dumps(report.as_json()), file=sys.__stdout__)
     else:
         # A turn that never began is an error and nothing else.
         Console(stderr=not report.track_id, highlight=False).print(turn_view(report))

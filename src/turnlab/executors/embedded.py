@@ -230,5 +230,5 @@ def _named(step: Step, what: str) -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise ModuleFailed(f"{step.name} {what}: {error!r}", component=step.name) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a Module ends its Task, never the process
         raise ModuleFailed(f"{step.name} {what}: {error!r}", component=step.name) from error

@@ -103,6 +103,9 @@ class Image2Text(Module):
     def load(self) -> None:
         self._engine = make_engine(self.params)
 
+    def warm(self, params: Any) -> None:
+        self._engine.warm(params)
+
     def close(self) -> None:
         self._engine.close()
 

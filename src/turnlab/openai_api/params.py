@@ -139,10 +139,10 @@ def _key(params: ProviderParams, base_url: str) -> str | None:
     Raises MissingKey where a variable was named and may not, whether it is set or not.
     """
     if params.api_key is not None:
-        return params.api_key.get_secret_value() or None
+        return _sendable(params.api_key.get_secret_value(), "api_key")
     variable = params.key_variable or KEY_VARIABLE
     if may_send(variable, base_url):
-        return os.environ.get(variable) or None
+        return _sendable(os.environ.get(variable, ""), variable)
     if params.key_variable is None:
         return None
     origin = origin_text(base_url)
@@ -150,6 +150,17 @@ def _key(params: ProviderParams, base_url: str) -> str | None:
         f"The key in {variable} may not be sent to {origin}; if that server is yours, add "
         f"{variable}={origin} to {KEYS_VARIABLE}."
     )
+
+
+def _sendable(key: str, name: str) -> str | None:
+    """The key without the white space around it; None if there is none. Raises InvalidParams."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidParams(
+            f"{name} holds what no key does, such as a line break or a letter that is not ASCII; "
+            "set it anew."
+        )
+    return key or None
 
 
 def _url_problem(value: str) -> str | None:
