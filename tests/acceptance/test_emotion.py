@@ -18,6 +18,7 @@ from turnlab.clock import MonotonicClock
 from turnlab.errors import InvalidImage
 from turnlab.modules.emotion_detection import EmotionDetection
 from turnlab.packaged import packaged
+from turnlab.pictures import check_picture
 from turnlab.testing.rig import Rig
 from turnlab.turn import TurnResult
 from turnlab.work import Observer
@@ -100,9 +101,13 @@ def test_the_newest_picture_counts() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"GIF8", b"not a picture", face("serious").data[:3000]])
-def test_what_is_no_picture_fails_with_its_reason(data: bytes) -> None:
-    result, _ = feel(SILENCE, Image(data=data, media_type="image/jpeg"))
-    assert isinstance(result.error, InvalidImage)
+def test_what_is_no_picture_is_left_out_with_its_reason(data: bytes) -> None:
+    picture = Image(data=data, media_type="image/jpeg")
+    with pytest.raises(InvalidImage) as refused:
+        check_picture(picture)
+    emotion = felt(SILENCE, picture)
+    assert "V" not in emotion.values
+    assert emotion.missing["V"] == refused.value.message
 
 
 def test_a_modality_that_counts_for_nothing_is_not_judged() -> None:
