@@ -98,6 +98,23 @@ def test_a_turn_completes_with_usage_and_cost(
     assert (content != server.transcript) == bool(pictures)
 
 
+def test_the_passages_of_an_index_reach_the_model_beside_the_question(
+    turnlab: Turnlab, server: OpenAIServer, recording: str, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "note.md").write_text(f"# A note\n\n{server.transcript}\n")
+    added = turnlab("rag", "add", "default", str(tmp_path / "notes"))
+    assert added.returncode == 0, added.stderr
+    done = turnlab(*ask("CLUSTER_GPT_35_RAG_ETE_CONVERSATION", recording), **environment(server))
+    assert done.returncode == 0, done.stderr
+    (turn,) = turns(done)
+    assert turn["reply"] == server.reply
+    found = profiles(turn)["rag"]["result_profile"]["passages"]
+    assert [each["source"] for each in found] == ["note.md"]
+    content = server.requests("chat")[0].fields["messages"][-1]["content"]
+    assert content.count(server.transcript) == 2, "the question, and the passage beside it"
+
+
 STAGES = ("transcription", "chat", "speech")
 BAD = {
     "401": (Refuse(401, f"Incorrect API key provided: {KEY}"), "wrong_key"),
