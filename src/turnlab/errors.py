@@ -273,3 +273,147 @@ class TooMuchOutput(TurnlabError):
     """A Module made more than a Task may; make its output end."""
 
     code = "too_much_output"
+
+
+class InvalidRequest(TurnlabError):
+    """The request is not as the API takes it; its schema is at /api/v1/openapi.json."""
+
+    code = "invalid_request"
+
+
+class InvalidToken(TurnlabError):
+    """The token is missing, wrong, expired or revoked; `turnlab tokens create` makes another."""
+
+    code = "invalid_token"
+
+
+class Forbidden(TurnlabError):
+    """The token may not do this; ask for one of a role that may, see docs/reference/tokens.md."""
+
+    code = "forbidden"
+
+
+class UnknownToken(TurnlabError):
+    """There is no token of this id; `turnlab tokens list` shows those there are."""
+
+    code = "unknown_token"
+
+
+class TooManyRequests(TurnlabError):
+    """The token has made too many requests; wait as long as Retry-After says."""
+
+    code = "too_many_requests"
+
+
+class TooLarge(TurnlabError):
+    """What was sent is larger than the server takes; send less, or raise the server's limit."""
+
+    code = "too_large"
+
+
+class IdempotencyConflict(TurnlabError):
+    """This Idempotency-Key was used for another request; use a new key for each."""
+
+    code = "idempotency_conflict"
+
+
+class Saturated(TurnlabError):
+    """The workers for a task have no room; try again after Retry-After, or start more workers."""
+
+    code = "saturated"
+
+
+class NoWorker(TurnlabError):
+    """No worker serves a task; start one with `turnlab worker`, or serve with the embedded one."""
+
+    code = "no_worker"
+
+
+class WorkerLost(TurnlabError):
+    """The worker that ran the Task was lost; look at its log, then run the Track again."""
+
+    code = "worker_lost"
+
+
+class ServerLost(TurnlabError):
+    """The API process that ran the Track ended before the Track did; run the Track again."""
+
+    code = "server_lost"
+
+
+class ClaimLost(TurnlabError):
+    """The Task is no longer this worker's: its lease has ended, or somebody else completed it."""
+
+    code = "claim_lost"
+
+
+class UnknownTask(TurnlabError):
+    """There is no Task of this id; a Track's Tasks are at /api/v1/tracks/{track_id}."""
+
+    code = "unknown_task"
+
+
+class UnknownWorker(TurnlabError):
+    """There is no worker of this id; register it first."""
+
+    code = "unknown_worker"
+
+
+class ProtocolViolation(TurnlabError):
+    """The other side sent what the protocol does not allow; use the same version on both."""
+
+    code = "protocol_violation"
+
+
+class DatabaseUnavailable(TurnlabError):
+    """The database does not answer; nothing was accepted, so try again after Retry-After."""
+
+    code = "database_unavailable"
+
+
+class UnsupportedDatabase(TurnlabError):
+    """DATABASE_URL must begin with sqlite:// or postgresql://."""
+
+    code = "unsupported_database"
+
+
+class NotReady(TurnlabError):
+    """The server is starting or stopping; try again after Retry-After."""
+
+    code = "not_ready"
+
+
+class UnsafeSettings(TurnlabError):
+    """These settings together would not be safe; the message says which to change."""
+
+    code = "unsafe_settings"
+
+
+class MissingPackage(TurnlabError):
+    """This needs a package that is not installed; the message says which."""
+
+    code = "missing_package"
+
+
+class ServerUnreachable(TurnlabError):
+    """The Turnlab server cannot be reached; check --api and the network."""
+
+    code = "server_unreachable"
+
+
+class NoAudioDevice(TurnlabError):
+    """There is no microphone or loudspeaker that can be used; see `turnlab listen --help`."""
+
+    code = "no_audio_device"
+
+
+class InvalidVideo(TurnlabError):
+    """The film cannot be read, or holds nothing at these moments; convert it to MP4."""
+
+    code = "invalid_video"
+
+
+class UnknownProject(TurnlabError):
+    """There is no project of this name; `turnlab projects list` shows those there are."""
+
+    code = "unknown_project"

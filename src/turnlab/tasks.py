@@ -47,6 +47,10 @@ class Task:
     parameters: dict[str, Any]
     created_at: datetime
     status: TaskStatus = TaskStatus.PENDING
+    worker: str = ""
+    """Who took it: the id of a Worker, `embedded`, or empty while nobody has."""
+    attempt: int = 1
+    """2 once it was given to another Worker after the first was lost."""
     result_json: dict[str, Any] = field(default_factory=dict)
     """`result_profile` and `latency_profile`."""
     error_code: str = ""

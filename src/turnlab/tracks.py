@@ -50,12 +50,18 @@ class Mode(StrEnum):
 
 
 class TrackStatus(StrEnum):
-    """How far a Track has come."""
+    """How far a Track has come. `pending`: accepted, and waits until there is room to run it."""
 
+    PENDING = "pending"
     STARTED = "started"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can follow."""
+        return self not in (TrackStatus.PENDING, TrackStatus.STARTED)
 
 
 @dataclass(frozen=True, kw_only=True)

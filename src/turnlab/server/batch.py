@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 from turnlab.conversations import Conversation
 from turnlab.records import Content, ContentKind
+from turnlab.server.media import KeptContent
 from turnlab.tasks import Task
-from turnlab.tracks import Track, TrackStatus
+from turnlab.tracks import Track
 
 Ended = Track | Task | Content
 """Records whose end is announced."""
 Record = Ended | Conversation
 Waiter = Future[None]
 
-TABLES = ("Conversation", "Track", "Task", *(kind.value for kind in ContentKind))
+TABLES: dict[str, type[Any]] = {
+    "Conversation": Conversation,
+    "Track": Track,
+    "Task": Task,
+    **{kind.value: KeptContent for kind in ContentKind},
+}
+"""What is kept in the table of each model."""
 
 
 class Batch:
@@ -37,8 +45,7 @@ class Batch:
             case Task():
                 self._keep("Task", item.id, item, ends=item.status.ended)
             case Track():
-                ends = item.status is not TrackStatus.STARTED
-                self._keep("Track", item.track_id, item, ends=ends)
+                self._keep("Track", item.track_id, item, ends=item.status.ended)
             case Conversation():
                 self.records["Conversation"][item.id] = item
             case Content():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -13,26 +14,30 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
+from turnlab.tasks import TaskStatus
+
 Row = tuple[Any, ...]
 _WRITTEN_AT = "updated_at"
 
 
 class Table:
-    """Writes the records of one model; a record has an attribute for every column.
+    """Writes the records of one model, those columns of it that a record has.
 
     The SQL is made by Django for the database at hand, so SQLite and PostgreSQL are the same here.
     """
 
-    def __init__(self, model: type[models.Model], connection: BaseDatabaseWrapper) -> None:
+    def __init__(
+        self, model: type[models.Model], record: type[Any], connection: BaseDatabaseWrapper
+    ) -> None:
         self.model = model
-        fields = [f for f in model._meta.concrete_fields if f.name != _WRITTEN_AT]
+        fields = _columns(model, record)
         self._names = [f.attname for f in fields]
         self._values = attrgetter(*self._names)
         self._convert = [(i, c) for i, f in enumerate(fields) if (c := _converter(f, connection))]
         self._stamped = any(f.name == _WRITTEN_AT for f in model._meta.concrete_fields)
         self.moment = connection.ops.adapt_datetimefield_value
         self._json = [f.attname for f in fields if isinstance(f, models.JSONField)]
-        self.upsert = _upsert(model, connection)
+        self.upsert = _upsert(model, fields, connection)
 
     def row(self, record: Any, written_at: Any) -> Row:
         """The parameters of `upsert`; `written_at` as `moment` makes it, once for many rows.
@@ -115,11 +120,23 @@ def _converter(
     return None
 
 
-def _upsert(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
-    """`INSERT ... ON CONFLICT DO UPDATE` of everything but the key and the time of creation."""
+def _columns(model: type[models.Model], record: type[Any]) -> list[Any]:
+    """The model's fields that `record` has; all others have a default in the database."""
+    known = {field.name for field in dataclass_fields(record)}
+    return [f for f in model._meta.concrete_fields if f.attname in known]
+
+
+def _upsert(
+    model: type[models.Model], fields: list[Any], connection: BaseDatabaseWrapper
+) -> str:
+    """`INSERT ... ON CONFLICT DO UPDATE` of everything but the key and the time of creation.
+
+    What has ended stays as it is: of two processes that both believe a Track theirs, the first
+    one to end it is right.
+    """
     quote = connection.ops.quote_name
     # In the order of Table.row, which puts the time of writing last.
-    fields = sorted(model._meta.concrete_fields, key=lambda f: f.name == _WRITTEN_AT)
+    fields = fields + [f for f in model._meta.concrete_fields if f.name == _WRITTEN_AT]
     columns = [str(f.column) for f in fields]
     key = str(model._meta.pk.column)
     changing = [c for c in columns if c not in (key, "created_at")]
@@ -128,4 +145,8 @@ def _upsert(model: type[models.Model], connection: BaseDatabaseWrapper) -> str:
     insert = connection.ops.insert_statement(on_conflict=action)
     conflict = connection.ops.on_conflict_suffix_sql(fields, action, changing, [key])
     names, marks = ", ".join(quote(c) for c in columns), ", ".join(["%s"] * len(columns))
-    return f"{insert} {quote(model._meta.db_table)} ({names}) VALUES ({marks}) {conflict}"
+    table = quote(model._meta.db_table)
+    if "status" in changing:
+        ended = ", ".join(f"'{status.value}'" for status in TaskStatus if status.ended)
+        conflict += f" WHERE {table}.{quote('status')} NOT IN ({ended})"
+    return f"{insert} {table} ({names}) VALUES ({marks}) {conflict}"

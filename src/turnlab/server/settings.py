@@ -15,6 +15,8 @@ TURNLAB_HOME = home_folder()
 SECRET_KEY = lazy(secret_key, str)()
 
 INSTALLED_APPS = ["turnlab.server"]
+# A row is found by its own id; audit entries alone are counted.
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 # How the process logs is up to the program, not to Django; unconfigured, errors go to stderr.

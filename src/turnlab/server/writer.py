@@ -64,7 +64,10 @@ class Writer:
 
     @cached_property
     def _tables(self) -> dict[str, Table]:
-        return {name: Table(getattr(models, name), self._connection) for name in TABLES}
+        return {
+            name: Table(getattr(models, name), record, self._connection)
+            for name, record in TABLES.items()
+        }
 
     def _table_of(self, record: Record) -> Table:
         if isinstance(record, Content):
