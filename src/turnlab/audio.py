@@ -15,7 +15,14 @@ import soxr
 
 from turnlab.chunks import Audio, Chunk, Image, Samples
 from turnlab.clock import Clock
-from turnlab.errors import EmptyAudio, InvalidAudio, InvalidImage, NoSpeech, UnreadableFile
+from turnlab.errors import (
+    EmptyAudio,
+    InvalidAudio,
+    InvalidImage,
+    NoSpeech,
+    TooLarge,
+    UnreadableFile,
+)
 from turnlab.pictures import LIMIT_BYTES, picture_type
 from turnlab.streams import Stream
 from turnlab.turns.voice_activity import VoiceActivity
@@ -59,16 +66,23 @@ class Recording:
         return iter(self._decoded) if self._decoded else _decode(self.path)
 
 
-def open_recording(path: Path, detector: VoiceActivity | None = None) -> Recording:
+def open_recording(
+    path: Path, detector: VoiceActivity | None = None, *, longest_s: float | None = None
+) -> Recording:
     """Open, check and measure a recording of any rate, width and number of channels.
 
-    Raises UnreadableFile, InvalidAudio, EmptyAudio, or NoSpeech if no voice is in it.
+    Raises UnreadableFile, InvalidAudio, EmptyAudio, NoSpeech if no voice is in it, or TooLarge if
+    it is longer than `longest_s`, whatever it claims.
     """
     with _opened(path) as file:
         if file.frames == 0:
             raise EmptyAudio(f"{path} holds no samples; record it again.")
         duration_s = file.frames / file.samplerate
-    decoded = tuple(_decode(path)) if duration_s <= CACHED_S else ()
+    if longest_s is not None and duration_s > longest_s:
+        raise _too_long(longest_s)
+    # A file that claims a minute may hold hours.
+    most_s = min(longest_s or 2 * CACHED_S, 2 * CACHED_S)
+    decoded = tuple(_at_most(_decode(path), most_s)) if duration_s <= CACHED_S else ()
     detector = detector or VoiceActivity()
     if decoded:
         samples = np.concatenate(decoded)
@@ -81,6 +95,19 @@ def open_recording(path: Path, detector: VoiceActivity | None = None) -> Recordi
         raise NoSpeech(f"No voice was found in {path}; check the microphone or its level.")
     last_s = min(last / RATE, duration_s)
     return Recording(path=path, duration_s=duration_s, last_voiced_s=last_s, _decoded=decoded)
+
+
+def _at_most(blocks: Iterator[Samples], longest_s: float) -> Iterator[Samples]:
+    left = longest_s * RATE
+    for block in blocks:
+        left -= len(block)
+        if left < -RATE:
+            raise _too_long(longest_s)
+        yield block
+
+
+def _too_long(longest_s: float) -> TooLarge:
+    return TooLarge(f"The recording is longer than {longest_s:g} s; send a shorter one.")
 
 
 def open_image(path: Path) -> Image:

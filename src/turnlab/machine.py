@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from turnlab.clock import Clock, MonotonicClock
 from turnlab.profiles import LatencyProfile, SpanKind
+from turnlab.threads import THREADS as THREADS
+from turnlab.threads import share_cores as share_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,22 +28,7 @@ GRACE_S = 5.0
 HANDOVER_S = 0.03
 """How long an urgent call waits for those that can pause to leave the cores before it begins."""
 
-THREADS = "turnlab-module"
-"""What the names of its threads begin with."""
-
 _END = object()
-
-
-def share_cores() -> None:
-    """Have OpenMP threads spin only briefly while they wait, unless the environment says more.
-
-    GNU OpenMP's default spins for long, which keeps the other stages off their cores: beside
-    one busy core of two, llama.cpp did not write 40 words in 40 s. Not to spin at all costs
-    2.5 times the time of a word when nothing else runs (21 against 8.4 ms); 200 rounds cost
-    nothing alone and 19 ms beside a busy core. It counts only before llama.cpp is loaded.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "200")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

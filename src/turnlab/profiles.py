@@ -53,9 +53,14 @@ class LatencyProfile:
         self.points: dict[str, float] = {}
         self.intervals: list[Interval] = []
 
-    def point(self, name: str) -> None:
-        """Note the first time that `name` happened."""
-        self.points.setdefault(name, self._clock.now())
+    def point(self, name: str, at_s: float | None = None) -> None:
+        """Note the first time that `name` happened, by default now."""
+        self.points.setdefault(name, self._clock.now() if at_s is None else at_s)
+
+    def forget(self) -> None:
+        """Nothing was measured but its creation: the Task begins again elsewhere."""
+        self.points = {name: at for name, at in self.points.items() if name == "created"}
+        self.intervals.clear()
 
     def add(self, kind: SpanKind, label: str, start_s: float, end_s: float) -> None:
         """Note an interval that was measured elsewhere, such as in a thread."""

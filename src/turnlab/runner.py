@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnlab.clusters.plan import Plan
-from turnlab.conversations import Conversation
+from turnlab.conversations import Conversation, Exchange
 from turnlab.errors import ClusterNotRunnable
 from turnlab.records import Recorder
 from turnlab.tracks import Mode
 from turnlab.turn import Turn
 from turnlab.turn_result import TurnResult
-from turnlab.work import Executor, Observer, Source
+from turnlab.work import Executor, Observer, Priority, Source
 
 
 class Runner:
@@ -33,6 +33,8 @@ class Runner:
         mode: Mode = Mode.STREAMED,
         conversation: Conversation | None = None,
         observer: Observer | None = None,
+        track_id: str | None = None,
+        priority: Priority = Priority.LIVE,
     ) -> TurnResult:
         """One turn of `source` through `plan`, to its end.
 
@@ -42,11 +44,40 @@ class Runner:
         call cancels the Track: its Tasks stop, and their records say so. Raises
         ClusterNotRunnable if `source` lacks a kind that the Cluster needs.
         """
+        turn = self.turn(
+            plan,
+            source,
+            mode=mode,
+            conversation=conversation,
+            observer=observer,
+            track_id=track_id,
+            priority=priority,
+        )
+        result = await turn.run()
+        await self._recorder.flush()
+        return result
+
+    def turn(
+        self,
+        plan: Plan,
+        source: Source,
+        *,
+        mode: Mode = Mode.STREAMED,
+        conversation: Conversation | None = None,
+        observer: Observer | None = None,
+        track_id: str | None = None,
+        priority: Priority = Priority.LIVE,
+        history: tuple[Exchange, ...] = (),
+    ) -> Turn:
+        """The turn that `run` runs, not begun yet; `track_id` is that of a Track accepted before.
+
+        `history` stands for the Conversation's where there is none. Raises ClusterNotRunnable as `run` does.
+        """
         lacking = plan.needs - set(source.kinds)
         if lacking:
             kinds = " and ".join(sorted(kind.kind for kind in lacking))
             raise ClusterNotRunnable(f"{plan.cluster.name} needs {kinds} from the user; give some.")
-        turn = Turn(
+        return Turn(
             plan,
             source,
             executor=self._executor,
@@ -55,7 +86,7 @@ class Runner:
             conversation=conversation,
             observer=observer or Observer(),
             host=self._host,
+            track_id=track_id,
+            priority=priority,
+            history=history,
         )
-        result = await turn.run()
-        await self._recorder.flush()
-        return result

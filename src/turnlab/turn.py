@@ -30,7 +30,7 @@ from turnlab.tasks import TaskStatus
 from turnlab.tracks import Mode, TrackStatus
 from turnlab.turn_records import TurnRecords, begin_track, result_of
 from turnlab.turn_result import TurnResult, turn_result
-from turnlab.work import Executor, Observer, Source, Work
+from turnlab.work import EMBEDDED, Executor, Observer, Priority, Source, Work, priority_of
 
 MOST_CHUNKS = 100_000
 """How many Chunks a Task may make; more than an hour of sound in pieces of 40 ms."""
@@ -55,6 +55,9 @@ class Turn:
         conversation: Conversation | None,
         observer: Observer,
         host: Mapping[str, Any],
+        track_id: str | None,
+        priority: Priority,
+        history: tuple[Exchange, ...],
     ) -> None:
         self.executor = executor
         self.clock = executor.clock
@@ -62,10 +65,11 @@ class Turn:
         self.source = source
         self.mode = mode
         self.conversation = conversation
-        self.history = tuple(conversation.exchanges) if conversation else ()
+        self.history = tuple(conversation.exchanges) if conversation else history
         self.observer = observer
         self.start_s = self.clock.now()
-        track = begin_track(plan, source, mode, host, conversation)
+        self.priority = priority_of(priority, first=not self.history)
+        track = begin_track(plan, source, mode, host, conversation, track_id)
         self.records = TurnRecords(track=track, recorder=recorder, observer=observer)
         self.works: dict[str, Work] = {}
         self.activities: dict[str, Activity] = {}
@@ -205,7 +209,8 @@ class Turn:
 
     def _check_time(self, step: Step, sources: Sources) -> None:
         """Hold a Module to its time that kept the event loop, and so the timer, from running."""
-        began_s = max([s.ended_s or 0.0 for s in sources.values()] + [self.start_s])
+        waited_s = self.works[step.name].placed_s
+        began_s = max([s.ended_s or 0.0 for s in sources.values()] + [self.start_s, waited_s])
         if self.clock.now() - began_s > _allowed_s(step) + GRACE_S:
             raise self._too_slow(step)
 
@@ -216,10 +221,14 @@ class Turn:
         )
 
     async def _limit(self, step: Step, sources: Sources, limit: asyncio.Timeout) -> None:
-        """A Task's time counts from the end of its input, so that long speech may be long."""
+        """A Task's time counts from the end of its input, so that long speech may be long.
+
+        Waiting for a Worker is not part of it: that is bounded by whoever hands the Tasks out.
+        """
         with suppress(TurnlabError):
             for stream in sources.values():
                 await stream.finished()
+        await self.works[step.name].placed.wait()
         await self.clock.sleep_until(self.clock.now() + _allowed_s(step))
         limit.reschedule(asyncio.get_running_loop().time())
 
@@ -243,10 +252,13 @@ class Turn:
         latency.point("created")
         depth = BACKGROUND + 2 + self.plan.depth(step.name)
 
-        def claim() -> None:
-            latency.point("claimed")
+        def claim(
+            worker_id: str = EMBEDDED, attempt: int = 1, at_s: float | None = None
+        ) -> None:
+            latency.points.pop("claimed", None)
+            latency.point("claimed", at_s)
             self.activities[step.name].claimed_s = latency.points["claimed"]
-            self.records.task(self.records.tasks[step.name].to(TaskStatus.STARTED))
+            self.records.claim(step.name, worker_id, attempt)
 
         def urgency() -> int:
             return depth if self.listener.short_of_sound else BACKGROUND + 1
@@ -260,6 +272,7 @@ class Turn:
             urgency=urgency,
             history=self.history,
             claim=claim,
+            priority=self.priority,
         )
         self.activities[step.name] = Activity(
             created_s=latency.points["created"],

@@ -45,6 +45,13 @@ class TurnRecords:
         self.recorder.task(task)
         self.observer.task(task)
 
+    def claim(self, name: str, worker_id: str, attempt: int) -> None:
+        """Write down who runs a Component's Task now, maybe after somebody else was lost."""
+        if self.tasks[name].status.ended:
+            return
+        task = replace(self.tasks[name], worker=worker_id, attempt=attempt)
+        self.task(task.to(TaskStatus.STARTED) if task.status is TaskStatus.PENDING else task)
+
     def content(self, stream: Stream[Any], task_id: str | None) -> None:
         """Keep what the stream carries, if it carries anything that is kept."""
         for content in contents_of(stream, self.track.track_id, task_id):
@@ -98,11 +105,12 @@ def begin_track(
     mode: Mode,
     host: Mapping[str, Any],
     conversation: Conversation | None,
+    track_id: str | None = None,
 ) -> Track:
-    """The Track of a turn that begins now."""
+    """The Track of a turn that begins now; `track_id` is that of one accepted before."""
     modules = {step.module.task_name: step.module.version for step in plan.steps}
     return Track(
-        track_id=new_track_id(plan.cluster.name),
+        track_id=track_id or new_track_id(plan.cluster.name),
         cluster=plan.cluster.name,
         cluster_hash=plan.cluster.content_hash,
         mode=mode,

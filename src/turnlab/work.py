@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 from turnlab.chunks import Chunk
@@ -13,6 +15,40 @@ from turnlab.modules.base import Exchange, Inputs
 from turnlab.profiles import LatencyProfile
 from turnlab.streams import Stream
 from turnlab.tasks import Task
+
+
+EMBEDDED = "embedded"
+"""The id of the Worker inside this process."""
+
+
+class Priority(StrEnum):
+    """Whether somebody waits for the reply of a Track."""
+
+    LIVE = "live"
+    BATCH = "batch"
+
+
+def priority_of(priority: Priority, *, first: bool) -> int:
+    """The lower, the sooner: the first turn of a live conversation, its others, all else."""
+    if priority is Priority.BATCH:
+        return 2
+    return 0 if first else 1
+
+
+class Claim(Protocol):
+    """Called once a Module has taken the Task, and again where another one has."""
+
+    def __call__(
+        self, worker_id: str = EMBEDDED, attempt: int = 1, at_s: float | None = None
+    ) -> None:
+        """`at_s` is the moment on the executor's clock, by default now."""
+        ...
+
+
+def _set() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @dataclass(kw_only=True)
@@ -26,9 +62,20 @@ class Work:
     latency: LatencyProfile
     urgency: Callable[[], int]
     history: tuple[Exchange, ...]
-    claim: Callable[[], None]
-    """Called once a Module has taken the Task."""
+    claim: Claim
+    priority: int = 0
+    """What goes first where Tasks wait for a Worker: see `priority_of`."""
     result: dict[str, Any] = field(default_factory=dict)
+    placed: asyncio.Event = field(default_factory=_set)
+    """Whether somebody is there to run it; cleared while it waits for a Worker."""
+    placed_s: float = float("-inf")
+    """When it came to its Worker, where it had to wait for one."""
+
+    def again(self) -> None:
+        """Forget what a Worker had read and measured that was lost before it emitted anything."""
+        self.inputs.forget()
+        self.latency.forget()
+        self.result.clear()
 
 
 class Executor(Protocol):

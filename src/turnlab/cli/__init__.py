@@ -11,16 +11,10 @@ from typing import Any, NoReturn, cast
 import typer
 
 from turnlab import __version__
-from turnlab.cli.conversations import conversations
-from turnlab.cli.demo import demo
-from turnlab.cli.lists import clusters, modules
-from turnlab.cli.new import import_clusters, new_cluster, new_module
-from turnlab.cli.problems import show_error
-from turnlab.cli.rag import rag
-from turnlab.cli.run import run
-from turnlab.cli.tracks import tracks
+from turnlab.cli.commands import Commands
+from turnlab.cli.failures import show_error
 from turnlab.errors import TurnlabError
-from turnlab.machine import THREADS, share_cores
+from turnlab.threads import THREADS, share_cores
 
 EXIT_FAILED = 1
 
@@ -29,22 +23,17 @@ GRACE_S = 1.0
 
 app = typer.Typer(
     name="turnlab",
-    help="Run spoken turns through a pipeline, see where every millisecond went, get a verdict.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(run)
-app.command()(demo)
-clusters.command("new")(new_cluster)
-clusters.command("import")(import_clusters)
-modules.command("new")(new_module)
-app.add_typer(clusters, name="clusters")
-app.add_typer(modules, name="modules")
-app.add_typer(tracks, name="tracks")
-app.add_typer(rag, name="rag")
-app.add_typer(conversations, name="conversations")
+
+
+@app.callback()
+def turnlab() -> None:
+    """Run spoken turns through a pipeline, see where every millisecond went, get a verdict."""
 
 
 @app.command()

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from turnlab.cli.new import import_clusters, new_cluster, new_module
 from turnlab.cli.problems import missing_of, tell_problems, warn
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry
 from turnlab.clusters import Catalogue, Cluster, Component, load_cluster, make_plan
@@ -26,6 +27,9 @@ from turnlab.reports.words import clean
 
 clusters = typer.Typer(no_args_is_help=True, help="The pipelines that there are.")
 modules = typer.Typer(no_args_is_help=True, help="The code that performs the tasks.")
+clusters.command("new")(new_cluster)
+clusters.command("import")(import_clusters)
+modules.command("new")(new_module)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

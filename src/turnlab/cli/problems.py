@@ -47,13 +47,6 @@ def warn(messages: Iterable[str]) -> None:
         console.print(line, soft_wrap=True)
 
 
-def show_error(error: TurnlabError) -> None:
-    """Tell of a failure on stderr: its code, and what to do next."""
-    console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble(("error ", "bold red"), error.code))
-    console.print(error.message, markup=False, soft_wrap=True)
-
-
 def _missing(component: Component, registry: Registry) -> list[str]:
     """What one Component lacks, whatever its Module does when it is asked."""
     task_name = component.task_name or ""

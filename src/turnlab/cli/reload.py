@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from turnlab.cli.problems import show_error
+from turnlab.cli.failures import show_error
 from turnlab.cli.session import folders_of, open_runner
 from turnlab.custom import trusted_folders
 from turnlab.errors import TurnlabError

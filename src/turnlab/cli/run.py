@@ -16,7 +16,8 @@ from rich.console import Console
 from turnlab.audio import Pace, RecordedTurn, Recording, open_image, open_recording
 from turnlab.bench.verdict import check_budget
 from turnlab.chunks import Audio, Image
-from turnlab.cli.problems import show_error, tell_problems
+from turnlab.cli.failures import show_error
+from turnlab.cli.problems import tell_problems
 from turnlab.cli.progress import Progress
 from turnlab.cli.reload import Opened, hint, run_on_change, watch
 from turnlab.cli.session import (

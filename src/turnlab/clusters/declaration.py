@@ -49,6 +49,8 @@ class Component:
     """Components that must have completed first, beside those that it reads from."""
     timeout_s: float | None = None
     """How long its Task may take; None for the Module's own limit."""
+    open: tuple[str, ...] = ()
+    """Parameters that any client of a server may choose for its own turns."""
 
     @property
     def is_task(self) -> bool:

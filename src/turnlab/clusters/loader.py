@@ -29,6 +29,7 @@ class _Component(BaseModel):
     params: dict[str, Any] = {}
     after: list[str] = []
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    open: list[str] = []
 
 
 class _Budget(BaseModel):
@@ -96,4 +97,5 @@ def _component(source: str, number: int, row: _Component) -> Component:
         params=row.params,
         after=tuple(row.after),
         timeout_s=row.timeout_s,
+        open=tuple(row.open),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import string
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from turnlab.chunks import Audio, Chunk, Image, Speech
+from turnlab.chunks import Audio, Chunk, Image, Reply, Speech, Transcript
 from turnlab.clusters.declaration import Cluster, Component, check_signals, invalid
 from turnlab.errors import ClusterNotRunnable, InvalidParams, TurnlabError
 from turnlab.modules.base import TEMPLATE_FIELDS, Module
@@ -44,6 +44,8 @@ class Plan:
 
     cluster: Cluster
     steps: tuple[Step, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Why each Component that is not run is not, by its name."""
 
     def newest(self, kind: type[Chunk]) -> Step | None:
         """The last Step that makes `kind`."""
@@ -65,23 +67,24 @@ def make_plan(
     registry: Registry,
     overrides: Mapping[str, Mapping[str, object]] | None = None,
     given: Collection[type[Chunk]] = (Audio, Image),
+    wanted: type[Chunk] | None = None,
 ) -> Plan:
     """Check `cluster` and wire it: each kind is read from its newest earlier producer.
 
-    `overrides` are parameters by Component name, `given` the kinds that the user gives.
-    Raises InvalidCluster, InvalidParams or ClusterNotRunnable, naming file, component, remedy.
+    `overrides` are parameters by Component name, `given` the kinds that the user gives. Where
+    those take the place of Audio (a text, say), a Component that would make what is given anew is
+    left out, and so is one that needs what is not there, unless it makes the reply. `wanted` leaves
+    out what that kind does not come from. Raises InvalidCluster, InvalidParams or
+    ClusterNotRunnable, naming file, component, remedy.
     """
     check_signals(cluster, registry.task_names)
     overrides = overrides or {}
     _check_overrides(cluster, overrides)
-    producers: dict[type[Chunk], str] = dict.fromkeys(given, USER)
-    steps: list[Step] = []
+    wiring = _Wiring(cluster, registry, given)
     for component in cluster.components:
         if component.is_task:
-            params = {**component.params, **overrides.get(component.name, {})}
-            steps.append(_step(cluster, component, registry, producers, params))
-            producers[steps[-1].produces] = component.name
-    return Plan(cluster=cluster, steps=tuple(steps))
+            wiring.add(component, {**component.params, **overrides.get(component.name, {})})
+    return wiring.plan(wanted)
 
 
 def lacking(module: type[Module], params: BaseModel) -> list[str]:
@@ -103,14 +106,92 @@ def require_speech(plan: Plan) -> None:
         )
 
 
-def _step(
-    cluster: Cluster,
-    component: Component,
-    registry: Registry,
-    producers: Mapping[type[Chunk], str],
-    values: Mapping[str, object],
-) -> Step:
-    source = cluster.source or cluster.name
+class _Wiring:
+    """Finds for each Component in turn what it reads from, and whether it has to run."""
+
+    def __init__(
+        self, cluster: Cluster, registry: Registry, given: Collection[type[Chunk]]
+    ) -> None:
+        self._cluster = cluster
+        self._registry = registry
+        self._producers: dict[type[Chunk], str] = dict.fromkeys(given, USER)
+        self._instead = set(given) - {Audio, Image}
+        """What is given in place of Audio."""
+        absent = {Audio, Transcript} - set(given) if self._instead else set()
+        self._absent = dict.fromkeys(absent, "which is not given")
+        """What would be there after Audio, and why it is not."""
+        self._steps: list[Step] = []
+        self._unmet: dict[str, ClusterNotRunnable] = {}
+        """Why a Step cannot run; no matter if it need not."""
+        self._left_out: dict[str, str] = {}
+
+    def add(self, component: Component, values: Mapping[str, object]) -> None:
+        """Wire the next Component, or leave it out."""
+        module, params = _checked(self._cluster, component, self._registry, values)
+        made = module.produces
+        if made in self._instead and made not in (*module.consumes, *module.uses):
+            self._left_out[component.name] = f"it makes {made.kind}, which is given"
+            return
+        lacked = [kind for kind in module.consumes if kind not in self._producers]
+        if lacked and lacked[0] in self._absent and made not in (Reply, Speech):
+            self._left_out[component.name] = self._why(lacked[0])
+            self._absent.setdefault(made, f"which {component.name} would make")
+            return
+        if lacked:
+            self._unmet[component.name] = self._problem(component, lacked[0])
+        read = [k for k in (*module.consumes, *module.uses) if k in self._producers]
+        reads = {kind: self._producers[kind] for kind in read}
+        self._steps.append(Step(component=component, module=module, params=params, reads=reads))
+        self._producers[made] = component.name
+
+    def plan(self, wanted: type[Chunk] | None) -> Plan:
+        """What is to run. Raises ClusterNotRunnable if that cannot."""
+        needed = self._needed(wanted) if wanted else {step.name for step in self._steps}
+        steps = tuple(step for step in self._steps if step.name in needed)
+        for step in steps:
+            if step.name in self._unmet:
+                raise self._unmet[step.name]
+        if not steps:
+            kinds = " and ".join(sorted(kind.kind for kind in self._instead))
+            raise ClusterNotRunnable(f"{self._cluster.name} does nothing with {kinds}.")
+        unneeded = {step.name for step in self._steps} - needed
+        kind = wanted.kind if wanted else ""
+        left_out = self._left_out | dict.fromkeys(unneeded, f"no {kind} comes from it")
+        return Plan(cluster=self._cluster, steps=steps, left_out=left_out)
+
+    def _needed(self, wanted: type[Chunk]) -> set[str]:
+        """The Components from which the last `wanted` comes, however far."""
+        makers = [step.name for step in self._steps if step.produces is wanted]
+        if not makers:
+            raise ClusterNotRunnable(f"{self._cluster.name} makes no {wanted.kind}.")
+        needed = {makers[-1]}
+        for step in reversed(self._steps):
+            if step.name in needed:
+                needed |= {*step.reads.values(), *step.component.after}
+        return needed
+
+    def _why(self, kind: type[Chunk]) -> str:
+        return f"it needs {kind.kind}, {self._absent[kind]}"
+
+    def _problem(self, component: Component, kind: type[Chunk]) -> ClusterNotRunnable:
+        """Why the Component cannot run now. Raises InvalidCluster if it never could."""
+        which = f"{component.name} of {self._cluster.name}"
+        if kind is Image:
+            problem = f"{which} needs a picture; give one with --image."
+        elif kind in self._absent:
+            problem = f"{which} cannot do without speech: {self._why(kind)}; give a recording."
+        else:
+            makers = [m.task_name for m in self._registry if m.produces is kind]
+            remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
+            raise invalid(_source(self._cluster), component.name, f"needs {kind.kind}", remedy)
+        return ClusterNotRunnable(problem, component=component.name)
+
+
+def _checked(
+    cluster: Cluster, component: Component, registry: Registry, values: Mapping[str, object]
+) -> tuple[type[Module], BaseModel]:
+    """The Component's Module and Params."""
+    source = _source(cluster)
     task_name = component.task_name or ""
     if task_name not in registry:
         near = difflib.get_close_matches(task_name, [m.task_name for m in registry], n=1)
@@ -122,20 +203,13 @@ def _step(
     except InvalidParams as error:
         where = f"{source}: component {component.name!r}"
         raise InvalidParams(f"{where}: {error}", component=component.name) from error
-    module = module.wired(params)
-    for kind in module.consumes:
-        if kind not in producers:
-            if kind is Image:
-                raise ClusterNotRunnable(
-                    f"{component.name} of {cluster.name} needs a picture; give one with --image.",
-                    component=component.name,
-                )
-            makers = [m.task_name for m in registry if m.produces is kind]
-            remedy = f"put {' or '.join(makers)} before it" if makers else "add a Module for it"
-            raise invalid(source, component.name, f"needs {kind.kind}", remedy)
     _check_template(source, component, getattr(params, "prompt_template", None))
-    reads = {k: producers[k] for k in (*module.consumes, *module.uses) if k in producers}
-    return Step(component=component, module=module, params=params, reads=reads)
+    return module.wired(params), params
+
+
+def _source(cluster: Cluster) -> str:
+    """What messages call the place where it is declared."""
+    return cluster.source or cluster.name
 
 
 def _check_template(source: str, component: Component, template: object) -> None:
@@ -147,12 +221,12 @@ def _check_template(source: str, component: Component, template: object) -> None
         remedy = "double the braces that are not fields"
         raise invalid(source, component.name, f"has a bad template ({error})", remedy) from error
     known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
-    for _, field, spec, conversion in parts:
-        if field not in TEMPLATE_FIELDS:
-            problem = f"uses the unknown template field {{{field}}}"
+    for _, name, spec, conversion in parts:
+        if name not in TEMPLATE_FIELDS:
+            problem = f"uses the unknown template field {{{name}}}"
             raise invalid(source, component.name, problem, f"use {known}")
         if spec or conversion:
-            problem = f"formats the template field {{{field}}}"
+            problem = f"formats the template field {{{name}}}"
             raise invalid(source, component.name, problem, f"use it plainly, as {known}")
 
 

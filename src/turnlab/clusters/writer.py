@@ -45,6 +45,8 @@ def _rows(cluster: Cluster, component: Component) -> Iterator[str]:
             yield f"after = {_value(list(component.after))}"
         if component.timeout_s is not None:
             yield f"timeout_s = {_value(component.timeout_s)}"
+        if component.open:
+            yield f"open = {_value(list(component.open))}"
     except _Unwritable as error:
         source = cluster.source or cluster.name
         problem = f"has a parameter that TOML cannot hold, {error}"

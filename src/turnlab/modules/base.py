@@ -19,7 +19,7 @@ from turnlab.conversations import Exchange as Exchange
 from turnlab.errors import InvalidModule, InvalidParams, TurnlabError
 from turnlab.machine import BACKGROUND, Machine
 from turnlab.profiles import LatencyProfile
-from turnlab.streams import Reader, Stream, whole
+from turnlab.streams import Stream, whole
 
 C = TypeVar("C", bound=Chunk)
 T = TypeVar("T")
@@ -49,6 +49,11 @@ class Inputs:
         """When the Task got the first Chunk."""
         self._receipt = (0.0, 0.0)
 
+    @property
+    def streams(self) -> Mapping[type[Chunk], Stream[Any]]:
+        """The streams by kind, for executors that hand them on."""
+        return self._streams
+
     def has(self, kind: type[Chunk]) -> bool:
         """Whether anything produces `kind` for this Task."""
         return kind in self._streams
@@ -62,9 +67,9 @@ class Inputs:
         async for chunk in reader:
             if self.first_read_s is None:
                 self.first_read_s = reader.read_s
-            self._note(chunk.origin, reader)
+            self.note(chunk.origin, reader.asked_s, reader.read_s)
             yield chunk
-        self._note(stream.end_origin, reader)
+        self.note(stream.end_origin, reader.asked_s, reader.read_s)
 
     async def latest(self, kind: type[C]) -> AsyncIterator[C]:
         """The same for kinds that revise: what is outdated when it is read is passed over."""
@@ -89,6 +94,11 @@ class Inputs:
         """All of `kind` gathered into one Chunk, once it has ended; None if there was none."""
         return await whole(self.stream(kind), kind)
 
+    def forget(self) -> None:
+        """The Task has read nothing: it begins again elsewhere."""
+        self.newest = self.first_read_s = None
+        self._receipt = (0.0, 0.0)
+
     def link(self, producer: str, emitted_s: float) -> Origin:
         """The origin of a Chunk that leaves now: caused by the newest that was read."""
         asked_s, read_s = self._receipt
@@ -100,11 +110,15 @@ class Inputs:
             read_s=read_s,
         )
 
-    def _note(self, origin: Origin | None, reader: Reader[Any]) -> None:
-        """Of all that was read, what left last (a Chunk or an end) is what the Task waited for."""
+    def note(self, origin: Origin | None, asked_s: float, read_s: float) -> None:
+        """The Task asked for a Chunk or an end at `asked_s` and got it at `read_s`.
+
+        Of all that was read, what left last is what the Task waited for. Executors whose Tasks
+        read elsewhere call it for them.
+        """
         if origin and (self.newest is None or origin.emitted_s > self.newest.emitted_s):
             self.newest = origin
-            self._receipt = (reader.asked_s, reader.read_s)
+            self._receipt = (asked_s, read_s)
 
 
 @dataclass(kw_only=True)

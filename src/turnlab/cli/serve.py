@@ -1,0 +1,136 @@
+"""`turnlab serve`: the API end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from turnlab.cli.problems import tell_problems
+from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts
+from turnlab.errors import MissingPackage, TurnlabError
+from turnlab.packaged import installed
+
+NEEDED = ("django", "ninja", "uvicorn", "websockets", "httpx2", "prometheus_client")
+
+
+class CannotListen(TurnlabError):
+    """The address cannot be listened on; choose another --host or --port."""
+
+    code = "cannot_listen"
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Listen here. Also TURNLAB_HOST.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="0: one that is free. Also TURNLAB_PORT."),
+    ] = None,
+    embedded: Annotated[
+        bool,
+        typer.Option("--embedded/--no-embedded", help="Run Modules in this process, too."),
+    ] = True,
+    clusters: ClusterFolders = None,
+    modules: ModuleFolders = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Where other API processes reach this one. Also TURNLAB_NODE_URL."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every request.")] = False,
+) -> None:
+    """Serve Clusters over HTTP: REST, OpenAI-compatible endpoints, admin, workers.
+
+    The first start makes the database and an administrator, and says what to do next.
+    """
+    _require_packages()
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
+    os.environ.update(
+        {
+            name: str(value)
+            for name, value in (
+                ("TURNLAB_HOST", host),
+                ("TURNLAB_PORT", port),
+                ("TURNLAB_NODE_URL", url),
+            )
+            if value is not None
+        }
+    )
+    from turnlab.server.config import config
+    from turnlab.server.safety import check_safety
+    from turnlab.server.setup import open_database
+
+    settings = config()
+    listening = _listen(settings.host, settings.port)
+    port_ = listening.getsockname()[1]
+    warnings = check_safety(settings)
+    parts = find_parts(clusters, modules)
+    tell_problems(parts)
+    open_database(service=True)
+    from turnlab.server.first_start import first_start
+
+    console = Console(stderr=True, highlight=False)
+    here = settings.loopback_url.rpartition(":")[0] + f":{port_}"
+    for line in (*warnings, *first_start(here)):
+        console.print(line, soft_wrap=True, markup=False)
+    _run(parts, settings, listening, embedded, settings.node_url or here, verbose)
+
+
+def _require_packages() -> None:
+    absent = [name for name in NEEDED if not installed(name)]
+    if absent:
+        raise MissingPackage(
+            f"{', '.join(absent)} not installed: pip install 'turnlab[server]'."
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, before anything is made that would need it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        raise CannotListen(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port."
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def _run(
+    parts: Any, settings: Any, listening: socket.socket, embedded: bool, url: str, verbose: bool
+) -> None:
+    import uvicorn
+
+    from turnlab.server.asgi import Application
+
+    application = Application(
+        parts.registry, parts.catalogue, settings, embedded=embedded, url=url
+    )
+    config = uvicorn.Config(
+        application,
+        lifespan="on",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=5 * 2**20,
+        access_log=verbose,
+        log_level="info" if verbose else "warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    class Server(uvicorn.Server):
+        """Lets Tracks under way end before it closes the connections of their workers."""
+
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            if application.draining:
+                super().handle_exit(sig, frame)
+            else:
+                application.drain(lambda: super(Server, self).handle_exit(sig, frame))
+
+    Server(config).run(sockets=[listening])

@@ -1,0 +1,103 @@
+"""The ASGI application: Django for requests, a WebSocket for workers, the node for all that runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import Future
+from typing import Any
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.handlers.asgi import ASGIHandler
+
+from turnlab.clusters import Catalogue
+from turnlab.modules.registry import Registry
+from turnlab.server.api.uploads import limited
+from turnlab.server.config import Config
+from turnlab.server.membership import Membership
+from turnlab.server.node import Node, NodeSettings, set_node
+from turnlab.server.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Application:
+    """One API process. Everything that runs begins and ends with the server's lifespan."""
+
+    def __init__(
+        self, registry: Registry, catalogue: Catalogue, config: Config, *, embedded: bool, url: str
+    ) -> None:
+        self._registry = registry
+        self._catalogue = catalogue
+        self._settings = NodeSettings(
+            url=url,
+            embedded=embedded,
+            longest_speech_s=config.max_speech_s,
+            most_running=config.max_running,
+            most_waiting=config.max_pending,
+            lease_s=config.lease_s,
+        )
+        # Django's own files (the admin's styles) are served here: one process is enough to begin.
+        django: Any = ASGIStaticFilesHandler(ASGIHandler())
+        self._http = limited(django, config.max_upload_mib * 2**20)
+        self._drained: Future[None] | None = None
+        self._node: Node | None = None
+        self._membership: Membership | None = None
+        self._workers: Workers | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to stop, or has nothing that could be waited for."""
+        return self._drained is not None or self._node is None
+
+    def drain(self, then: Callable[[], None]) -> None:
+        """Let the Tracks under way end, then call `then`; callable from a signal handler."""
+        assert self._node is not None
+        self._drained = self._node.submit(self._node.finish())
+        self._drained.add_done_callback(lambda _: then())
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        match scope["type"]:
+            case "lifespan":
+                await self._lifespan(receive, send)
+            case "websocket" if self._workers is not None:
+                await self._workers.serve(scope, receive, send)
+            case "http":
+                await self._http(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._start()
+        except Exception as error:
+            logger.exception("The server cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        self._node = Node(self._registry, self._catalogue, self._settings)
+        self._membership = Membership(self._node)
+        self._workers = Workers(self._node, self._membership)
+        set_node(self._node)
+        await self._membership.begin()
+        await self._workers.begin()
+
+    async def _stop(self) -> None:
+        if not (self._node and self._membership and self._workers):
+            return
+        self._node.stop_accepting()
+        # Workers stay until the Tracks under way have ended.
+        await self._node.finish()
+        await self._workers.end()
+        await self._membership.end()
+        await self._node.stop()
+        set_node(None)

@@ -1,0 +1,505 @@
+"""The service in this process: accepts Tracks and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from turnlab.chunks import Image
+from turnlab.clusters import Catalogue
+from turnlab.clusters.plan import Plan
+from turnlab.conversations import Conversation
+from turnlab.errors import (
+    InvalidRequest,
+    NotReady,
+    RecordingFailed,
+    Saturated,
+    StreamCancelled,
+    TurnlabError,
+)
+from turnlab.executors.embedded import EmbeddedExecutor
+from turnlab.executors.embedded_link import EmbeddedLink
+from turnlab.executors.hub import Hub
+from turnlab.home import home_folder
+from turnlab.host import host_facts
+from turnlab.machine import Machine
+from turnlab.modules.registry import Registry
+from turnlab.runner import Runner
+from turnlab.server import incoming, ownership, queries
+from turnlab.server.database import Database
+from turnlab.server.journal import Journal
+from turnlab.server.ownership import Owned, Repeat
+from turnlab.server.preparing import Preparing
+from turnlab.server.requests import TrackRequest
+from turnlab.server.running import Events, Running
+from turnlab.tasks import TaskStatus
+from turnlab.tracks import Track, TrackStatus, new_track_id, parse_track_id
+from turnlab.turn import Turn
+from turnlab.turn_result import TurnResult
+from turnlab.typed import TypedTurn, UploadedTurn
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+NEW = "new"
+"""In place of a conversation_id: begin one."""
+
+FEED_S = 1.0
+"""How often waiting Tracks are looked for that this process was not told of."""
+
+JOURNAL_S = 0.02
+LEAST_DISK = 200 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """Limits and places; see docs/reference/settings.md."""
+
+    url: str = ""
+    embedded: bool = True
+    longest_speech_s: float = 600.0
+    most_running: int = 256
+    most_waiting: int = 10_000
+    lease_s: float = 15.0
+    stop_s: float = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A Track that was accepted; `repeated` if an earlier request under the same key made it."""
+
+    track_id: str
+    status: TrackStatus
+    conversation_id: str | None = None
+    repeated: bool = False
+
+
+class Node:
+    """One API process. All of its methods belong to its event loop, except `submit`."""
+
+    def __init__(self, registry: Registry, catalogue: Catalogue, settings: NodeSettings) -> None:
+        self.id = f"N-{uuid.uuid4().hex[:16]}"
+        self.settings = settings
+        self.registry = registry
+        self.catalogue = catalogue
+        self.started_at = datetime.now(UTC)
+        self.machine = Machine()
+        self.hub = Hub(self.machine.clock)
+        self.database = Database()
+        self.journal = Journal(interval_s=JOURNAL_S)
+        self.loop = asyncio.get_running_loop()
+        self._embedded = EmbeddedExecutor(self.machine)
+        if settings.embedded:
+            self.hub.join(EmbeddedLink(self._embedded, registry))
+        self._preparing = Preparing(registry, catalogue, self.hub, self.machine.clock)
+        self._runner = Runner(self.hub, self.journal, host_facts())
+        self._running: dict[str, Running] = {}
+        self._needed: Counter[str] = Counter()
+        """How many Tracks under way need each task."""
+        self._hungry = asyncio.Event()
+        self._open = True
+        self._jobs = [asyncio.create_task(self._feed())]
+        self.hub.watch(self._hungry.set)
+
+    # Accepting
+
+    async def accept(
+        self,
+        request: TrackRequest,
+        *,
+        owner: str,
+        project: str = "default",
+        audio: Path | None = None,
+        images: Sequence[Image] = (),
+        repeat: Repeat | None = None,
+        received_s: float | None = None,
+        consent: str = "",
+    ) -> Accepted:
+        """Take a turn on: when this returns it is durable, and begins as soon as there is room.
+
+        `audio` is a local file, which the caller deletes; `received_s` is the moment at which the
+        request was complete, on `hub.clock`. A `request` with names of kept media takes those.
+        Raises InvalidRequest, UnknownCluster, InvalidParams, ClusterNotRunnable, what
+        `open_recording` raises, NoWorker, Saturated, IdempotencyConflict, DatabaseUnavailable,
+        RecordingFailed, NotReady.
+        """
+        received_s = self.hub.clock.now() if received_s is None else received_s
+        if not self._open:
+            raise NotReady()
+        if repeat and (earlier := await self.database.call(ownership.repeated, owner, repeat)):
+            return await self._earlier(earlier)
+        has_audio = audio is not None or bool(request.audio)
+        has_pictures = bool(images or request.images)
+        plan = self._preparing.plan(request, audio=has_audio, pictures=has_pictures)
+        now = await self._admitted(plan, request)
+        request, source = await self._sourced(request, audio, images, received_s)
+        try:
+            talk, new = await self._conversation(request)
+            request = replace(
+                request, conversation_id=talk.id if new and talk else request.conversation_id
+            )
+            track = self._track(plan, request, source, now)
+            owned = Owned(
+                track_id=track.track_id,
+                request=replace(request, begun=int(now)),
+                owner=owner,
+                project=project,
+            )
+            kept = await self.database.call(
+                ownership.insert,
+                track,
+                owned,
+                node=self.id if now else "",
+                new_conversation=talk if new else None,
+                consent=consent,
+                repeat=repeat,
+            )
+        except BaseException:
+            await self._drop(request)
+            raise
+        if kept != track.track_id:
+            await self._drop(request)
+            return await self._earlier(kept)
+        if now:
+            self._begin(owned, plan, source, talk)
+        else:
+            self._hungry.set()
+        return Accepted(
+            track_id=track.track_id, status=track.status, conversation_id=track.conversation_id
+        )
+
+    async def _admitted(self, plan: Plan, request: TrackRequest) -> bool:
+        now = self._preparing.admit(plan, request.priority, self._needed)
+        if now and len(self._running) < self.settings.most_running:
+            return True
+        if now and request.priority == "live":
+            raise Saturated(f"{len(self._running)} Tracks are under way here; try again soon.")
+        if await self.database.call(ownership.count_waiting) >= self.settings.most_waiting:
+            raise Saturated(f"{self.settings.most_waiting} Tracks wait already; try again later.")
+        return False
+
+    async def _sourced(
+        self,
+        request: TrackRequest,
+        audio: Path | None,
+        images: Sequence[Image],
+        received_s: float,
+    ) -> tuple[TrackRequest, UploadedTurn | TypedTurn]:
+        """The user's part, checked and kept."""
+        pictures = tuple(images)
+        recording = None
+        if audio is not None:
+            recording = await asyncio.to_thread(
+                self._preparing.recording, audio, self.settings.longest_speech_s
+            )
+            sound = await asyncio.to_thread(incoming.keep_sound, audio)
+            request = replace(request, audio=sound)
+        elif request.audio:
+            recording = await asyncio.to_thread(self._kept_recording, request.audio)
+        if pictures:
+            names = await asyncio.to_thread(lambda: [incoming.keep_picture(p) for p in pictures])
+            request = replace(request, images=tuple(names))
+        elif request.images:
+            loaded = await asyncio.to_thread(lambda: map(incoming.load_picture, request.images))
+            pictures = tuple(loaded)
+        return request, self._preparing.source(request, recording, pictures, received_s)
+
+    def _kept_recording(self, name: str) -> Any:
+        with incoming.local_file(name) as path:
+            # A kept recording may be longer than what is taken from clients by now.
+            return self._preparing.recording(path, float("inf"))
+
+    async def _conversation(self, request: TrackRequest) -> tuple[Conversation | None, bool]:
+        """The Conversation that the turn belongs to, and whether it begins with it."""
+        if request.conversation_id == NEW:
+            return Conversation(exchanges=list(request.history)), True
+        if request.conversation_id is None:
+            return None, False
+        if request.history:
+            raise InvalidRequest("Send a history or a conversation, not both.")
+        found = await self.database.call(ownership.conversation_of, request.conversation_id)
+        return found, False
+
+    def _track(
+        self, plan: Plan, request: TrackRequest, source: UploadedTurn | TypedTurn, now: bool
+    ) -> Track:
+        return Track(
+            track_id=new_track_id(plan.cluster.name),
+            cluster=plan.cluster.name,
+            cluster_hash=plan.cluster.content_hash,
+            mode=request.mode,
+            created_at=datetime.now(UTC),
+            status=TrackStatus.STARTED if now else TrackStatus.PENDING,
+            conversation_id=request.conversation_id,
+            speech_s=source.speech_s,
+            last_voiced_s=source.last_voiced_s,
+        )
+
+    async def _earlier(self, track_id: str) -> Accepted:
+        track, _, _ = await self.database.call(queries.get_track, track_id)
+        return Accepted(
+            track_id=track_id,
+            status=track.status,
+            conversation_id=track.conversation_id,
+            repeated=True,
+        )
+
+    # Running
+
+    def running(self, track_id: str) -> Running | None:
+        """The Track if it is under way in this process."""
+        return self._running.get(track_id)
+
+    @property
+    def under_way(self) -> int:
+        """How many Tracks are."""
+        return len(self._running)
+
+    def _begin(
+        self,
+        owned: Owned,
+        plan: Plan,
+        source: UploadedTurn | TypedTurn,
+        conversation: Conversation | None,
+    ) -> None:
+        request, events = owned.request, Events()
+        turn = self._runner.turn(
+            plan,
+            source,
+            mode=request.mode,
+            conversation=conversation,
+            history=request.history,
+            observer=events,
+            track_id=owned.track_id,
+            priority=request.priority,
+        )
+        running = Running(turn, events, owned.owner)
+        self._running[owned.track_id] = running
+        self._needed.update(step.module.task_name for step in plan.steps)
+        events.tell("track", {"track_id": owned.track_id, "status": str(TrackStatus.STARTED)})
+        running.task = asyncio.create_task(self._run(owned, plan, turn, events))
+        running.task.add_done_callback(_seen)
+
+    async def _run(self, owned: Owned, plan: Plan, turn: Turn, events: Events) -> TurnResult:
+        try:
+            return await turn.run()
+        except asyncio.CancelledError:
+            raise StreamCancelled("The Track was cancelled.") from None
+        finally:
+            await self._durable()
+            events.tell("end", _ending(turn))
+            del self._running[owned.track_id]
+            self._needed.subtract(step.module.task_name for step in plan.steps)
+            self._hungry.set()
+            self._after(owned)
+
+    async def _durable(self) -> None:
+        """Wait until the records are; a database that is gone for a while comes back."""
+        while True:
+            try:
+                return await self.journal.flush()
+            except RecordingFailed as error:
+                if not self._open:
+                    raise
+                logger.warning("%s", error)
+                await asyncio.sleep(0.5)
+
+    def _after(self, owned: Owned) -> None:
+        """What is done once nobody waits for it."""
+        job = asyncio.create_task(self._tidy(owned))
+        self._jobs.append(job)
+        job.add_done_callback(self._jobs.remove)
+
+    async def _tidy(self, owned: Owned) -> None:
+        await self._drop(owned.request)
+        # Imported here: rules of retention are no part of running a turn.
+        from turnlab.server.retention import after_track
+
+        with suppress(TurnlabError):
+            await self.database.call(after_track, owned.track_id)
+
+    async def _drop(self, request: TrackRequest) -> None:
+        names = [name for name in (request.audio, *request.images) if name]
+        if names:
+            await asyncio.to_thread(incoming.drop, names)
+
+    # Tracks that wait
+
+    async def _feed(self) -> None:
+        """Begin Tracks that wait whenever there may be room."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hungry.wait(), FEED_S)
+            self._hungry.clear()
+            try:
+                while self._open and await self._take_some():
+                    pass
+            except TurnlabError as error:
+                logger.warning("Waiting Tracks cannot be looked for: %s", error)
+            except Exception:
+                logger.exception("Waiting Tracks cannot be looked for")
+
+    async def _take_some(self) -> bool:
+        """Claim and begin some; False if there is no more room or nothing waits."""
+        room = min(16, self.settings.most_running - len(self._running))
+        clusters = self._preparing.runnable()
+        if room <= 0 or not clusters:
+            return False
+        taken = await self.database.call(ownership.claim_waiting, self.id, clusters, room)
+        begun = await self._begin_all(taken)
+        return bool(taken) and begun
+
+    async def _begin_all(self, taken: Iterable[Owned]) -> bool:
+        """Begin these; those for which there is no room wait again. False if there were any."""
+        back = []
+        for owned in taken:
+            try:
+                if not await self.resume(owned):
+                    back.append(owned.track_id)
+            except TurnlabError as error:
+                await self.fail(owned.track_id, error)
+        if back:
+            await self.database.call(ownership.put_back, self.id, back)
+        return not back
+
+    async def resume(self, owned: Owned) -> bool:
+        """Begin a Track of this process that was accepted earlier; False if there is no room."""
+        request = owned.request
+        received_s = self.hub.clock.now()
+        plan = self._preparing.plan(
+            request, audio=bool(request.audio), pictures=bool(request.images)
+        )
+        if not self._preparing.admit(plan, request.priority, self._needed):
+            return False
+        request, source = await self._sourced(request, None, (), received_s)
+        talk, _ = await self._conversation(request)
+        self._begin(owned, plan, source, talk)
+        return True
+
+    async def fail(self, track_id: str, error: TurnlabError) -> None:
+        """Close a Track of this process that cannot be run, and its open Tasks."""
+        track, tasks, _ = await self.database.call(queries.get_track, track_id)
+        for task in tasks:
+            if not task.status.ended:
+                failed = task.to(
+                    TaskStatus.FAILED, error_code=error.code, error_message=error.message
+                )
+                self.journal.task(failed)
+        self.journal.track(
+            replace(
+                track,
+                status=TrackStatus.FAILED,
+                error_code=error.code,
+                error_message=error.message,
+            )
+        )
+        await self._durable()
+
+    # Cancelling
+
+    async def cancel(self, track_id: str) -> None:
+        """Cancel a Track wherever it runs. Raises InvalidTrackId, UnknownTrack."""
+        parse_track_id(track_id)
+        if self.cancel_here(track_id):
+            return
+        track, _, _ = await self.database.call(queries.get_track, track_id)
+        if await self.database.call(ownership.cancel_waiting, track_id):
+            # The row says so already; this announces it.
+            self.journal.track(replace(track, status=TrackStatus.CANCELLED))
+        elif not track.status.ended:
+            await self.database.call(ownership.ask_to_cancel, track_id)
+
+    def cancel_here(self, track_id: str) -> bool:
+        """Cancel a Track that runs in this process; False if none does."""
+        running = self._running.get(track_id)
+        if running is None or running.task is None:
+            return False
+        running.task.cancel()
+        return True
+
+    # The process
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `work` on the node's event loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def problems(self) -> list[str]:
+        """Why the process is not ready; empty if it is."""
+        found = [] if self._open else ["stopping"]
+        try:
+            await asyncio.wait_for(self.database.call(ownership.others, self.id), 3.0)
+        except (TurnlabError, TimeoutError):
+            found.append("the database does not answer")
+        free = shutil.disk_usage(home_folder()).free
+        if free < LEAST_DISK:
+            found.append(f"only {free // 2**20} MiB of disk are free")
+        return found
+
+    def stop_accepting(self) -> None:
+        """Take no more Tracks; those under way go on."""
+        self._open = False
+
+    async def finish(self) -> None:
+        """Take no more Tracks; let those under way end, for a while, and cancel the rest."""
+        self.stop_accepting()
+        under_way = [each.task for each in self._running.values() if each.task]
+        if under_way:
+            _, late = await asyncio.wait(under_way, timeout=self.settings.stop_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Free everything, after `finish`. Raises RecordingFailed if records could not be kept."""
+        jobs = list(self._jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        try:
+            await self._embedded.close()
+        finally:
+            await asyncio.to_thread(self.journal.close)
+            self.database.close()
+
+
+def _seen(task: asyncio.Task[TurnResult]) -> None:
+    """Nobody need have waited for it: its records tell what became of it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _ending(turn: Turn) -> dict[str, Any]:
+    track = turn.records.track
+    return {
+        "track_id": track.track_id,
+        "status": str(track.status),
+        "voice_to_voice_s": track.voice_to_voice_s,
+        "error_code": track.error_code,
+        "error_message": track.error_message,
+    }
+
+
+_current: Node | None = None
+
+
+def set_node(node: Node | None) -> None:
+    """Make `node` what `current_node` gives."""
+    global _current
+    _current = node
+
+
+def current_node() -> Node:
+    """The service of this process. Raises NotReady outside `turnlab serve`."""
+    if _current is None:
+        raise NotReady("There is no server in this process; start one with `turnlab serve`.")
+    return _current
