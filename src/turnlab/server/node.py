@@ -102,6 +102,7 @@ class Node:
         if settings.embedded:
             self.hub.join(EmbeddedLink(self._embedded, registry))
         self._preparing = Preparing(registry, catalogue, self.hub, self.machine.clock)
+        self._preparing.warm()
         self._runner = Runner(self.hub, self.journal, host_facts())
         self._running: dict[str, Running] = {}
         self._needed: Counter[str] = Counter()
@@ -199,13 +200,14 @@ class Node:
         pictures = tuple(images)
         recording = None
         if audio is not None:
-            recording = await asyncio.to_thread(
-                self._preparing.recording, audio, self.settings.longest_speech_s
-            )
+            longest_s = self.settings.longest_speech_s
+            recording = await self._preparing.recording(audio, longest_s)
             sound = await asyncio.to_thread(incoming.keep_sound, audio)
             request = replace(request, audio=sound)
         elif request.audio:
-            recording = await asyncio.to_thread(self._kept_recording, request.audio)
+            # It may be longer than what is taken from clients by now.
+            with incoming.local_file(request.audio) as path:
+                recording = await self._preparing.recording(path)
         if pictures:
             names = await asyncio.to_thread(lambda: [incoming.keep_picture(p) for p in pictures])
             request = replace(request, images=tuple(names))
@@ -213,11 +215,6 @@ class Node:
             loaded = await asyncio.to_thread(lambda: map(incoming.load_picture, request.images))
             pictures = tuple(loaded)
         return request, self._preparing.source(request, recording, pictures, received_s)
-
-    def _kept_recording(self, name: str) -> Any:
-        with incoming.local_file(name) as path:
-            # A kept recording may be longer than what is taken from clients by now.
-            return self._preparing.recording(path, float("inf"))
 
     async def _conversation(self, request: TrackRequest) -> tuple[Conversation | None, bool]:
         """The Conversation that the turn belongs to, and whether it begins with it."""
@@ -316,11 +313,11 @@ class Node:
 
     def _after(self, owned: Owned) -> None:
         """What is done once nobody waits for it."""
-        job = asyncio.create_task(self._tidy(owned))
+        job = asyncio.create_task(self._tidied(owned))
         self._jobs.append(job)
         job.add_done_callback(self._jobs.remove)
 
-    async def _tidy(self, owned: Owned) -> None:
+    async def _tidied(self, owned: Owned) -> None:
         await self._drop(owned.request)
         # Imported here: rules of retention are no part of running a turn.
         from turnlab.server.retention import after_track
@@ -469,6 +466,7 @@ class Node:
             await self._embedded.close()
         finally:
             await asyncio.to_thread(self.journal.close)
+            self._preparing.close()
             self.database.close()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from turnlab import chunks
@@ -32,6 +34,7 @@ from turnlab.work import EMBEDDED, Priority
 
 LONGEST_TEXT = 100_000
 MOST_PLANS = 1_000
+MEASURING_THREADS = 2
 
 TRACKS_PER_PLACE = 4
 """So many Tracks may be under way for each place that the Workers for a task have. A turn needs a
@@ -49,6 +52,7 @@ class Preparing:
         self._hub = hub
         self._clock = clock
         self._plans: dict[str, Plan] = {}
+        self._measuring = ThreadPoolExecutor(MEASURING_THREADS, "turnlab-recordings")
 
     def plan(self, request: TrackRequest, *, audio: bool, pictures: bool) -> Plan:
         """The plan of `request`. Raises UnknownCluster, UnknownModule and what `make_plan` does."""
@@ -99,11 +103,19 @@ class Preparing:
                 return Reply
         return Transcript
 
-    def recording(self, path: Path, longest_s: float) -> Recording:
-        """Open, check and measure a recording; off the event loop. Raises as open_recording."""
-        if not hasattr(_detectors, "detector"):
-            _detectors.detector = VoiceActivity()
-        return open_recording(path, _detectors.detector, longest_s=longest_s)
+    async def recording(self, path: Path, longest_s: float | None = None) -> Recording:
+        """Open, check and measure a recording. Raises as open_recording."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._measuring, _measured, path, longest_s)
+
+    def warm(self) -> None:
+        """Load the detector that measures recordings, so that the first one need not wait."""
+        for _ in range(MEASURING_THREADS):
+            self._measuring.submit(_detector)
+
+    def close(self) -> None:
+        """Let its threads end."""
+        self._measuring.shutdown(wait=False, cancel_futures=True)
 
     def source(
         self,
@@ -166,6 +178,18 @@ class Preparing:
             if all(c.task_name in able for c in cluster.components if c.is_task)
         ]
         return [*clusters, *(PREFIX + name for name in able)]
+
+
+def _detector() -> VoiceActivity:
+    """This thread's own: a detector remembers what it hears."""
+    if not hasattr(_detectors, "detector"):
+        _detectors.detector = VoiceActivity()
+    detector: VoiceActivity = _detectors.detector
+    return detector
+
+
+def _measured(path: Path, longest_s: float | None) -> Recording:
+    return open_recording(path, _detector(), longest_s=longest_s)
 
 
 def _serves(link: Link, name: str) -> bool:
