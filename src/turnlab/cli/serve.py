@@ -59,24 +59,28 @@ def serve(
             if value is not None
         }
     )
-    from turnlab.server.config import config
+    from turnlab.server.config import config, read_config
     from turnlab.server.safety import check_safety
     from turnlab.server.setup import open_database
 
+    asked = read_config(os.environ)
+    warnings = check_safety(asked)
+    listening = _listen(asked.host, asked.port)
+    # With port 0 it is known only now.
+    os.environ["TURNLAB_PORT"] = str(listening.getsockname()[1])
     settings = config()
-    listening = _listen(settings.host, settings.port)
-    port_ = listening.getsockname()[1]
-    warnings = check_safety(settings)
     parts = find_parts(clusters, modules)
     tell_problems(parts)
     open_database(service=True)
-    from turnlab.server.first_start import first_start
+    from turnlab.server.first_start import make_first_start
 
+    made = make_first_start(settings)
     console = Console(stderr=True, highlight=False)
-    here = settings.loopback_url.rpartition(":")[0] + f":{port_}"
-    for line in (*warnings, *first_start(here)):
+    told = [*warnings, *([made.message] if made else [])]
+    told.append(f"Turnlab serves at {settings.public_url or settings.loopback_url} (Ctrl-C ends)")
+    for line in told:
         console.print(line, soft_wrap=True, markup=False)
-    _run(parts, settings, listening, embedded, settings.node_url or here, verbose)
+    _run(parts, settings, listening, embedded, settings.node_url or settings.loopback_url, verbose)
 
 
 def _require_packages() -> None:
