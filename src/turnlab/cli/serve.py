@@ -72,11 +72,10 @@ def serve(
     parts = find_parts(clusters, modules)
     tell_problems(parts)
     open_database(service=True)
-    from turnlab.server.first_start import make_first_start
+    from turnlab.server.first_start import first_start
 
-    made = make_first_start(settings)
     console = Console(stderr=True, highlight=False)
-    told = [*warnings, *([made.message] if made else [])]
+    told = [*warnings, *first_start(settings.public_url or settings.loopback_url)]
     told.append(f"Turnlab serves at {settings.public_url or settings.loopback_url} (Ctrl-C ends)")
     for line in told:
         console.print(line, soft_wrap=True, markup=False)

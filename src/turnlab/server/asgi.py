@@ -16,7 +16,7 @@ from turnlab.server.api.uploads import limited
 from turnlab.server.config import Config
 from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings, set_node
-from turnlab.server.workers import Workers
+from turnlab.server.workers import MEDIA, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ class Application:
                 await self._lifespan(receive, send)
             case "websocket" if self._workers is not None:
                 await self._workers.serve(scope, receive, send)
+            case "http" if self._workers is not None and scope["path"].startswith(MEDIA):
+                await self._workers.serve_media(scope, receive, send)
             case "http":
                 await self._http(scope, receive, send)
 
@@ -86,10 +88,9 @@ class Application:
     async def _start(self) -> None:
         self._node = Node(self._registry, self._catalogue, self._settings)
         self._membership = Membership(self._node)
-        self._workers = Workers(self._node, self._membership)
+        self._workers = Workers(self._node)
         set_node(self._node)
         await self._membership.begin()
-        await self._workers.begin()
 
     async def _stop(self) -> None:
         if not (self._node and self._membership and self._workers):

@@ -7,7 +7,7 @@ import logging
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +37,7 @@ from turnlab.modules.registry import Registry
 from turnlab.runner import Runner
 from turnlab.server import incoming, ownership, queries
 from turnlab.server.database import Database
+from turnlab.server.forwarding import forward
 from turnlab.server.journal import Journal
 from turnlab.server.ownership import Owned, Repeat
 from turnlab.server.preparing import Preparing
@@ -425,6 +426,15 @@ class Node:
         return True
 
     # The process
+
+    async def forward(
+        self, node_id: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """What another API process answers to a request: status, headers, body.
+
+        Raises ServerLost.
+        """
+        return await forward(self.database, node_id, method, path, headers, body)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run `work` on the node's event loop, from any thread."""
