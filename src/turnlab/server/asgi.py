@@ -1,4 +1,4 @@
-"""The ASGI application: Django for requests, a WebSocket for workers, the node for all that runs."""
+"""The ASGI application: Django for requests, a WebSocket for workers, the node for the rest."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from turnlab.server.api.uploads import limited
 from turnlab.server.config import Config
 from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings, set_node
+from turnlab.server.peers import Peers
 from turnlab.server.workers import MEDIA, Workers
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Application:
         self._node: Node | None = None
         self._membership: Membership | None = None
         self._workers: Workers | None = None
+        self._peers: Peers | None = None
 
     @property
     def draining(self) -> bool:
@@ -89,15 +91,18 @@ class Application:
         self._node = Node(self._registry, self._catalogue, self._settings)
         self._membership = Membership(self._node)
         self._workers = Workers(self._node)
+        self._peers = Peers(self._node, self._membership)
         set_node(self._node)
         await self._membership.begin()
+        await self._peers.begin()
 
     async def _stop(self) -> None:
-        if not (self._node and self._membership and self._workers):
+        if not (self._node and self._membership and self._workers and self._peers):
             return
         self._node.stop_accepting()
         # Workers stay until the Tracks under way have ended.
         await self._node.finish()
+        await self._peers.end()
         await self._workers.end()
         await self._membership.end()
         await self._node.stop()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -37,6 +39,11 @@ class Membership:
         self._jobs: list[asyncio.Task[None]] = []
         self.others: list[models.Node] = []
         """The other processes that are alive."""
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have `watcher` called when processes have come or gone."""
+        self._watchers.append(watcher)
 
     async def begin(self) -> None:
         """Join, take on what a process of this home left behind, and go on with both."""
@@ -56,14 +63,13 @@ class Membership:
         with suppress(TurnlabError):
             await self._node.database.call(ownership.forget_node, self._node.id)
         if self._lock is not None:
-            Path(self._lock.name).unlink(missing_ok=True)
-            self._lock.close()
+            await asyncio.to_thread(_unlocked, self._lock)
 
-    async def _go_on(self, work: object, every_s: float) -> None:
+    async def _go_on(self, work: Callable[[], Awaitable[None]], every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
             try:
-                await work()  # type: ignore[operator]
+                await work()
             except TurnlabError as error:
                 logger.warning("%s", error)
             except Exception:
@@ -87,7 +93,7 @@ class Membership:
         """Whether this process has itself been alive in the table for a lease, without a gap."""
         lease_s = self._node.settings.lease_s
         beats = self._beaten_s
-        gaps = [later - at for at, later in zip(beats, beats[1:], strict=False)]
+        gaps = [later - at for at, later in pairwise(beats)]
         return bool(beats) and beats[-1] - beats[0] >= lease_s and max(gaps) < lease_s
 
     async def _sweep(self) -> None:
@@ -98,7 +104,11 @@ class Membership:
             for other in others
             if (self._may_judge and other.heartbeat_at < oldest) or _abandoned(other.id)
         ]
+        before = {other.id for other in self.others}
         self.others = [other for other in others if other.id not in dead]
+        if before != {other.id for other in self.others}:
+            for watcher in self._watchers:
+                watcher()
         for node_id in dead:
             await self._bury(node_id)
 
@@ -137,9 +147,14 @@ def _lock_file(node_id: str) -> Path:
 def _locked(node_id: str) -> IO[str]:
     """A lock that is held as long as this process lives."""
     make_folder(_lock_file(node_id).parent)
-    file = open(_lock_file(node_id), "w")
+    file = open(_lock_file(node_id), "w")  # noqa: SIM115 (closed when the process leaves)
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
+
+
+def _unlocked(lock: IO[str]) -> None:
+    Path(lock.name).unlink(missing_ok=True)
+    lock.close()
 
 
 def _abandoned(node_id: str) -> bool:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from django.core.signing import BadSignature, TimestampSigner
+from django.core.signing import BadSignature, Signer
 
-SCHEME = "Node "
+_BEARER = "Bearer node_"
 _SALT = "turnlab.node"
-_GOOD_FOR_S = 60
-"""A ticket is for one handshake, which follows at once."""
 
 
 def node_ticket(node_id: str) -> str:
-    """The Authorization header of a process that dials another one."""
-    return SCHEME + TimestampSigner(salt=_SALT).sign(node_id)
+    """The Authorization header of a process that dials another; good as long as its row lives."""
+    return _BEARER + Signer(salt=_SALT).sign(node_id)
 
 
 def node_of_ticket(header: str) -> str | None:
-    """The process that made the header; None if it is none, forged, or too old."""
-    if not header.startswith(SCHEME):
+    """The process whose ticket an Authorization header holds; None if it is none, or forged."""
+    if not header.startswith(_BEARER):
         return None
     try:
-        return TimestampSigner(salt=_SALT).unsign(header.removeprefix(SCHEME), max_age=_GOOD_FOR_S)
+        return Signer(salt=_SALT).unsign(header.removeprefix(_BEARER))
     except BadSignature:
         return None

@@ -12,7 +12,7 @@ from turnlab.errors import Forbidden, InvalidToken, TurnlabError
 from turnlab.executors.websocket_server import Door, WorkerFacts, serve_worker
 from turnlab.server import models
 from turnlab.server.node import Node
-from turnlab.server.node_tickets import SCHEME, node_of_ticket
+from turnlab.server.node_tickets import node_of_ticket
 from turnlab.server.problems import status_of
 from turnlab.server.tokens import authenticate, require
 from turnlab.wire.media import MediaExchange
@@ -78,7 +78,7 @@ class Workers:
     async def _watch_token(self, scope: Message, transport: AsgiTransport) -> None:
         """Close the connection when its token is good no more."""
         header = _authorization(scope)
-        while not header.startswith(SCHEME):
+        while node_of_ticket(header) is None:
             await asyncio.sleep(self._door.heartbeat_s)
             try:
                 await self._node.database.call(authenticate, header)
@@ -107,6 +107,7 @@ class Workers:
         """Whose token it is, and whether it speaks for an API process. Raises InvalidToken."""
         header = _authorization(scope)
         if node_id := node_of_ticket(header):
+            await self._node.database.call(_require_node, node_id)
             return f"node {node_id}", True
         principal = await self._node.database.call(authenticate, header)
         require(principal, "workers:connect")
@@ -133,6 +134,11 @@ class Workers:
             await self._node.database.call(write, *args)
         except TurnlabError as error:
             logger.warning("A worker's row cannot be written: %s", error)
+
+
+def _require_node(node_id: str) -> None:
+    if not models.Node.objects.filter(id=node_id).exists():
+        raise InvalidToken("There is no such API process any more.")
 
 
 def _keep_worker(node: str, facts: WorkerFacts) -> None:
