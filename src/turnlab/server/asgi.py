@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
@@ -14,9 +15,11 @@ from turnlab.clusters import Catalogue
 from turnlab.modules.registry import Registry
 from turnlab.server.api.uploads import limited
 from turnlab.server.config import Config
+from turnlab.server.http_workers import close_polls
 from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings, set_node
 from turnlab.server.peers import Peers
+from turnlab.server.retention import sweep_retention
 from turnlab.server.workers import MEDIA, Workers
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ class Application:
         self._membership: Membership | None = None
         self._workers: Workers | None = None
         self._peers: Peers | None = None
+        self._sweep: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
@@ -59,7 +63,7 @@ class Application:
     def drain(self, then: Callable[[], None]) -> None:
         """Let the Tracks under way end, then call `then`; callable from a signal handler."""
         assert self._node is not None
-        self._drained = self._node.submit(self._node.finish())
+        self._drained = self._node.submit(self._finish())
         self._drained.add_done_callback(lambda _: then())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -95,13 +99,21 @@ class Application:
         set_node(self._node)
         await self._membership.begin()
         await self._peers.begin()
+        self._sweep = asyncio.create_task(sweep_retention())
+
+    async def _finish(self) -> None:
+        """Accept nothing more; workers stay until the Tracks under way have ended."""
+        if self._node is not None:
+            self._node.stop_accepting()
+            close_polls(self._node.hub)
+            await self._node.finish()
 
     async def _stop(self) -> None:
         if not (self._node and self._membership and self._workers and self._peers):
             return
-        self._node.stop_accepting()
-        # Workers stay until the Tracks under way have ended.
-        await self._node.finish()
+        await self._finish()
+        if self._sweep is not None:
+            self._sweep.cancel()
         await self._peers.end()
         await self._workers.end()
         await self._membership.end()

@@ -7,9 +7,8 @@ import logging
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,6 @@ from turnlab.clusters import Catalogue
 from turnlab.clusters.plan import Plan
 from turnlab.conversations import Conversation
 from turnlab.errors import (
-    InvalidRequest,
     NotReady,
     RecordingFailed,
     Saturated,
@@ -35,7 +33,9 @@ from turnlab.host import host_facts
 from turnlab.machine import Machine
 from turnlab.modules.registry import Registry
 from turnlab.runner import Runner
-from turnlab.server import incoming, ownership, queries
+from turnlab.server import ownership, queries
+from turnlab.server.accepting import NEW as NEW
+from turnlab.server.accepting import Accepting, Source, accepted_track
 from turnlab.server.database import Database
 from turnlab.server.forwarding import forward
 from turnlab.server.journal import Journal
@@ -43,20 +43,16 @@ from turnlab.server.ownership import Owned, Repeat
 from turnlab.server.preparing import Preparing
 from turnlab.server.requests import TrackRequest
 from turnlab.server.running import Events, Running
+from turnlab.server.tidying import Tidying
+from turnlab.server.waiting import Waiting
 from turnlab.tasks import TaskStatus
-from turnlab.tracks import Track, TrackStatus, new_track_id, parse_track_id
+from turnlab.tracks import TrackStatus, parse_track_id
 from turnlab.turn import Turn
 from turnlab.turn_result import TurnResult
-from turnlab.typed import TypedTurn, UploadedTurn
+from turnlab.work import Priority
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-NEW = "new"
-"""In place of a conversation_id: begin one."""
-
-FEED_S = 1.0
-"""How often waiting Tracks are looked for that this process was not told of."""
 
 JOURNAL_S = 0.02
 LEAST_DISK = 200 * 2**20
@@ -104,14 +100,21 @@ class Node:
             self.hub.join(EmbeddedLink(self._embedded, registry))
         self._preparing = Preparing(registry, catalogue, self.hub, self.machine.clock)
         self._preparing.warm()
+        self._accepting = Accepting(self._preparing, self.database, settings.longest_speech_s)
         self._runner = Runner(self.hub, self.journal, host_facts())
         self._running: dict[str, Running] = {}
+        self._begun = 0
+        """How many Tracks are under way or are about to be."""
         self._needed: Counter[str] = Counter()
-        """How many Tracks under way need each task."""
-        self._hungry = asyncio.Event()
-        self._open = True
-        self._jobs = [asyncio.create_task(self._feed())]
-        self.hub.watch(self._hungry.set)
+        """How many of these need each task."""
+        self.accepts = True
+        self._waiting = Waiting(self)
+        self._tidying = Tidying(self.database)
+        self._jobs = [
+            asyncio.create_task(self._waiting.run()),
+            asyncio.create_task(self._tidying.run()),
+        ]
+        self.hub.watch(self._waiting.look)
 
     # Accepting
 
@@ -136,7 +139,7 @@ class Node:
         RecordingFailed, NotReady.
         """
         received_s = self.hub.clock.now() if received_s is None else received_s
-        if not self._open:
+        if not self.accepts:
             raise NotReady()
         if repeat and (earlier := await self.database.call(ownership.repeated, owner, repeat)):
             return await self._earlier(earlier)
@@ -144,13 +147,12 @@ class Node:
         has_pictures = bool(images or request.images)
         plan = self._preparing.plan(request, audio=has_audio, pictures=has_pictures)
         now = await self._admitted(plan, request)
-        request, source = await self._sourced(request, audio, images, received_s)
         try:
-            talk, new = await self._conversation(request)
-            request = replace(
-                request, conversation_id=talk.id if new and talk else request.conversation_id
-            )
-            track = self._track(plan, request, source, now)
+            request, source = await self._accepting.source(request, audio, images, received_s)
+            talk, new = await self._accepting.conversation(request)
+            if new and talk:
+                request = replace(request, conversation_id=talk.id)
+            track = accepted_track(plan, request, source, now=now)
             owned = Owned(
                 track_id=track.track_id,
                 request=replace(request, begun=int(now)),
@@ -167,81 +169,38 @@ class Node:
                 repeat=repeat,
             )
         except BaseException:
-            await self._drop(request)
+            self._reserve(plan, -int(now))
+            await self._accepting.drop(request)
             raise
         if kept != track.track_id:
-            await self._drop(request)
+            self._reserve(plan, -int(now))
+            await self._accepting.drop(request)
             return await self._earlier(kept)
         if now:
             self._begin(owned, plan, source, talk)
         else:
-            self._hungry.set()
+            self._waiting.look()
         return Accepted(
             track_id=track.track_id, status=track.status, conversation_id=track.conversation_id
         )
 
     async def _admitted(self, plan: Plan, request: TrackRequest) -> bool:
+        """Whether the turn begins now, with its room kept; False if it waits. Raises Saturated."""
         now = self._preparing.admit(plan, request.priority, self._needed)
-        if now and len(self._running) < self.settings.most_running:
+        if now and self.room > 0:
+            self._reserve(plan, 1)
             return True
-        if now and request.priority == "live":
-            raise Saturated(f"{len(self._running)} Tracks are under way here; try again soon.")
+        if now and request.priority is Priority.LIVE:
+            raise Saturated(f"{self._begun} Tracks are under way here; try again soon.")
         if await self.database.call(ownership.count_waiting) >= self.settings.most_waiting:
             raise Saturated(f"{self.settings.most_waiting} Tracks wait already; try again later.")
         return False
 
-    async def _sourced(
-        self,
-        request: TrackRequest,
-        audio: Path | None,
-        images: Sequence[Image],
-        received_s: float,
-    ) -> tuple[TrackRequest, UploadedTurn | TypedTurn]:
-        """The user's part, checked and kept."""
-        pictures = tuple(images)
-        recording = None
-        if audio is not None:
-            longest_s = self.settings.longest_speech_s
-            recording = await self._preparing.recording(audio, longest_s)
-            sound = await asyncio.to_thread(incoming.keep_sound, audio)
-            request = replace(request, audio=sound)
-        elif request.audio:
-            # It may be longer than what is taken from clients by now.
-            with incoming.local_file(request.audio) as path:
-                recording = await self._preparing.recording(path)
-        if pictures:
-            names = await asyncio.to_thread(lambda: [incoming.keep_picture(p) for p in pictures])
-            request = replace(request, images=tuple(names))
-        elif request.images:
-            loaded = await asyncio.to_thread(lambda: map(incoming.load_picture, request.images))
-            pictures = tuple(loaded)
-        return request, self._preparing.source(request, recording, pictures, received_s)
-
-    async def _conversation(self, request: TrackRequest) -> tuple[Conversation | None, bool]:
-        """The Conversation that the turn belongs to, and whether it begins with it."""
-        if request.conversation_id == NEW:
-            return Conversation(exchanges=list(request.history)), True
-        if request.conversation_id is None:
-            return None, False
-        if request.history:
-            raise InvalidRequest("Send a history or a conversation, not both.")
-        found = await self.database.call(ownership.conversation_of, request.conversation_id)
-        return found, False
-
-    def _track(
-        self, plan: Plan, request: TrackRequest, source: UploadedTurn | TypedTurn, now: bool
-    ) -> Track:
-        return Track(
-            track_id=new_track_id(plan.cluster.name),
-            cluster=plan.cluster.name,
-            cluster_hash=plan.cluster.content_hash,
-            mode=request.mode,
-            created_at=datetime.now(UTC),
-            status=TrackStatus.STARTED if now else TrackStatus.PENDING,
-            conversation_id=request.conversation_id,
-            speech_s=source.speech_s,
-            last_voiced_s=source.last_voiced_s,
-        )
+    def _reserve(self, plan: Plan, count: int) -> None:
+        """Keep room for the Tracks of `plan`, or give it back."""
+        self._begun += count
+        for step in plan.steps:
+            self._needed[step.module.task_name] += count
 
     async def _earlier(self, track_id: str) -> Accepted:
         track, _, _ = await self.database.call(queries.get_track, track_id)
@@ -267,7 +226,7 @@ class Node:
         self,
         owned: Owned,
         plan: Plan,
-        source: UploadedTurn | TypedTurn,
+        source: Source,
         conversation: Conversation | None,
     ) -> None:
         request, events = owned.request, Events()
@@ -283,7 +242,6 @@ class Node:
         )
         running = Running(turn, events, owned.owner)
         self._running[owned.track_id] = running
-        self._needed.update(step.module.task_name for step in plan.steps)
         events.tell("track", {"track_id": owned.track_id, "status": str(TrackStatus.STARTED)})
         running.task = asyncio.create_task(self._run(owned, plan, turn, events))
         running.task.add_done_callback(_seen)
@@ -297,9 +255,9 @@ class Node:
             await self._durable()
             events.tell("end", _ending(turn))
             del self._running[owned.track_id]
-            self._needed.subtract(step.module.task_name for step in plan.steps)
-            self._hungry.set()
-            self._after(owned)
+            self._reserve(plan, -1)
+            self._waiting.look()
+            self._tidying.add(owned)
 
     async def _durable(self) -> None:
         """Wait until the records are; a database that is gone for a while comes back."""
@@ -307,68 +265,21 @@ class Node:
             try:
                 return await self.journal.flush()
             except RecordingFailed as error:
-                if not self._open:
+                if not self.accepts:
                     raise
                 logger.warning("%s", error)
                 await asyncio.sleep(0.5)
 
-    def _after(self, owned: Owned) -> None:
-        """What is done once nobody waits for it."""
-        job = asyncio.create_task(self._tidied(owned))
-        self._jobs.append(job)
-        job.add_done_callback(self._jobs.remove)
+    # Tracks that were accepted before
 
-    async def _tidied(self, owned: Owned) -> None:
-        await self._drop(owned.request)
-        # Imported here: rules of retention are no part of running a turn.
-        from turnlab.server.retention import after_track
+    @property
+    def room(self) -> int:
+        """How many more Tracks may be under way here."""
+        return self.settings.most_running - self._begun
 
-        with suppress(TurnlabError):
-            await self.database.call(after_track, owned.track_id)
-
-    async def _drop(self, request: TrackRequest) -> None:
-        names = [name for name in (request.audio, *request.images) if name]
-        if names:
-            await asyncio.to_thread(incoming.drop, names)
-
-    # Tracks that wait
-
-    async def _feed(self) -> None:
-        """Begin Tracks that wait whenever there may be room."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hungry.wait(), FEED_S)
-            self._hungry.clear()
-            try:
-                while self._open and await self._take_some():
-                    pass
-            except TurnlabError as error:
-                logger.warning("Waiting Tracks cannot be looked for: %s", error)
-            except Exception:
-                logger.exception("Waiting Tracks cannot be looked for")
-
-    async def _take_some(self) -> bool:
-        """Claim and begin some; False if there is no more room or nothing waits."""
-        room = min(16, self.settings.most_running - len(self._running))
-        clusters = self._preparing.runnable()
-        if room <= 0 or not clusters:
-            return False
-        taken = await self.database.call(ownership.claim_waiting, self.id, clusters, room)
-        begun = await self._begin_all(taken)
-        return bool(taken) and begun
-
-    async def _begin_all(self, taken: Iterable[Owned]) -> bool:
-        """Begin these; those for which there is no room wait again. False if there were any."""
-        back = []
-        for owned in taken:
-            try:
-                if not await self.resume(owned):
-                    back.append(owned.track_id)
-            except TurnlabError as error:
-                await self.fail(owned.track_id, error)
-        if back:
-            await self.database.call(ownership.put_back, self.id, back)
-        return not back
+    def runnable(self) -> list[str]:
+        """The Clusters whose tasks all have a Worker."""
+        return self._preparing.runnable()
 
     async def resume(self, owned: Owned) -> bool:
         """Begin a Track of this process that was accepted earlier; False if there is no room."""
@@ -377,30 +288,27 @@ class Node:
         plan = self._preparing.plan(
             request, audio=bool(request.audio), pictures=bool(request.images)
         )
-        if not self._preparing.admit(plan, request.priority, self._needed):
+        # It was accepted: whatever its priority, it waits rather than being refused.
+        if not self._preparing.admit(plan, Priority.BATCH, self._needed):
             return False
-        request, source = await self._sourced(request, None, (), received_s)
-        talk, _ = await self._conversation(request)
+        self._reserve(plan, 1)
+        try:
+            request, source = await self._accepting.source(request, None, (), received_s)
+            talk, _ = await self._accepting.conversation(request)
+        except BaseException:
+            self._reserve(plan, -1)
+            raise
         self._begin(owned, plan, source, talk)
         return True
 
     async def fail(self, track_id: str, error: TurnlabError) -> None:
         """Close a Track of this process that cannot be run, and its open Tasks."""
         track, tasks, _ = await self.database.call(queries.get_track, track_id)
+        told: dict[str, Any] = {"error_code": error.code, "error_message": error.message}
         for task in tasks:
             if not task.status.ended:
-                failed = task.to(
-                    TaskStatus.FAILED, error_code=error.code, error_message=error.message
-                )
-                self.journal.task(failed)
-        self.journal.track(
-            replace(
-                track,
-                status=TrackStatus.FAILED,
-                error_code=error.code,
-                error_message=error.message,
-            )
-        )
+                self.journal.task(task.to(TaskStatus.FAILED, **told))
+        self.journal.track(replace(track, status=TrackStatus.FAILED, **told))
         await self._durable()
 
     # Cancelling
@@ -442,7 +350,7 @@ class Node:
 
     async def problems(self) -> list[str]:
         """Why the process is not ready; empty if it is."""
-        found = [] if self._open else ["stopping"]
+        found = [] if self.accepts else ["stopping"]
         try:
             await asyncio.wait_for(self.database.call(ownership.others, self.id), 3.0)
         except (TurnlabError, TimeoutError):
@@ -454,7 +362,7 @@ class Node:
 
     def stop_accepting(self) -> None:
         """Take no more Tracks; those under way go on."""
-        self._open = False
+        self.accepts = False
 
     async def finish(self) -> None:
         """Take no more Tracks; let those under way end, for a while, and cancel the rest."""
@@ -468,10 +376,10 @@ class Node:
 
     async def stop(self) -> None:
         """Free everything, after `finish`. Raises RecordingFailed if records could not be kept."""
-        jobs = list(self._jobs)
-        for job in jobs:
+        for job in self._jobs:
             job.cancel()
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self._tidying.finish()
         try:
             await self._embedded.close()
         finally:

@@ -1,0 +1,73 @@
+"""Tracks that were accepted and wait: begun by whichever process has room for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from turnlab.errors import TurnlabError
+from turnlab.server import ownership
+from turnlab.server.ownership import Owned
+
+if TYPE_CHECKING:
+    from turnlab.server.node import Node
+
+logger = logging.getLogger(__name__)
+
+FEED_S = 1.0
+"""How often waiting Tracks are looked for that this process was not told of."""
+
+AT_ONCE = 16
+
+
+class Waiting:
+    """Claims waiting Tracks for `node` and begins them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._hungry = asyncio.Event()
+
+    def look(self) -> None:
+        """There may be a waiting Track, or room for one."""
+        self._hungry.set()
+
+    async def run(self) -> None:
+        """Begin Tracks whenever there may be room, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hungry.wait(), FEED_S)
+            self._hungry.clear()
+            try:
+                while self._node.accepts and await self._take_some():
+                    pass
+            except TurnlabError as error:
+                logger.warning("Waiting Tracks cannot be looked for: %s", error)
+            except Exception:
+                logger.exception("Waiting Tracks cannot be looked for")
+
+    async def _take_some(self) -> bool:
+        """Claim and begin some; False if there is no more room or nothing waits."""
+        room = min(AT_ONCE, self._node.room)
+        clusters = self._node.runnable()
+        if room <= 0 or not clusters:
+            return False
+        taken = await self._node.database.call(
+            ownership.claim_waiting, self._node.id, clusters, room
+        )
+        return bool(taken) and await self._begin_all(taken)
+
+    async def _begin_all(self, taken: Iterable[Owned]) -> bool:
+        """Begin these; those for which there is no room wait again. False if there were any."""
+        back = []
+        for owned in taken:
+            try:
+                if not await self._node.resume(owned):
+                    back.append(owned.track_id)
+            except TurnlabError as error:
+                await self._node.fail(owned.track_id, error)
+        if back:
+            await self._node.database.call(ownership.put_back, self._node.id, back)
+        return not back
