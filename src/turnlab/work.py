@@ -30,7 +30,7 @@ class Priority(StrEnum):
 
 def priority_of(priority: Priority, *, first: bool) -> int:
     """The lower, the sooner: the first turn of a live conversation, its others, all else."""
-    if priority is Priority.BATCH:
+    if priority == Priority.BATCH:
         return 2
     return 0 if first else 1
 

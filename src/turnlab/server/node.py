@@ -190,7 +190,7 @@ class Node:
         if now and self.room > 0:
             self._reserve(plan, 1)
             return True
-        if now and request.priority is Priority.LIVE:
+        if now and request.priority == Priority.LIVE:
             raise Saturated(f"{self._begun} Tracks are under way here; try again soon.")
         if await self.database.call(ownership.count_waiting) >= self.settings.most_waiting:
             raise Saturated(f"{self.settings.most_waiting} Tracks wait already; try again later.")

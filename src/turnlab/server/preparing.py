@@ -146,7 +146,7 @@ class Preparing:
             name = step.module.task_name
             elsewhere = any(_serves(link, name) for link in self._hub.links)
             if not elsewhere and not self._embedded_can(name):
-                if priority is Priority.BATCH:
+                if priority == Priority.BATCH:
                     return False
                 raise NoWorker(
                     f"No worker serves {name}; start one: turnlab worker --tasks {name} --api URL."
@@ -157,7 +157,7 @@ class Preparing:
                 raise error(f"{step.name}: {what}", component=step.name)
             places = self._hub.room(name).places
             if needed.get(name, 0) >= places * TRACKS_PER_PLACE:
-                if priority is Priority.BATCH:
+                if priority == Priority.BATCH:
                     return False
                 raise Saturated(
                     f"{needed.get(name, 0)} Tracks under way need {name}, for which there are "

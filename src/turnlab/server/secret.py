@@ -10,14 +10,14 @@ from pathlib import Path
 
 from turnlab.home import home_folder, make_folder
 
-_SECRET_FILE = "secret_key"
+SECRET_FILE = "secret_key"
 
 
 def secret_key() -> str:
     """`$TURNLAB_SECRET_KEY`, else the key in the home folder, made on first use. Raises OSError."""
     if chosen := os.environ.get("TURNLAB_SECRET_KEY"):
         return chosen
-    path = home_folder() / _SECRET_FILE
+    path = home_folder() / SECRET_FILE
     if not path.exists():
         _write_once(path, secrets.token_urlsafe(48))
     return path.read_text().strip()

@@ -1,12 +1,17 @@
-"""Django's settings. Importing them reads the environment and touches nothing on disk."""
+"""Django's settings for records. Importing them reads the environment and touches no file.
+
+What serving people needs besides is in `settings_service`.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from django.utils.functional import lazy
 
 from turnlab.home import home_folder
+from turnlab.server.databases import database_settings
 from turnlab.server.secret import secret_key
 
 TURNLAB_HOME = home_folder()
@@ -23,19 +28,7 @@ TIME_ZONE = "UTC"
 LOGGING_CONFIG = None
 
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": TURNLAB_HOME / "turnlab.sqlite3",
-        "OPTIONS": {
-            # Readers never wait for the writer (WAL). NORMAL syncs at checkpoints only: a power
-            # cut may lose the newest commits and never tears the database.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            # A deferred transaction that reads first fails at once when it then meets a writer;
-            # an immediate one waits for its turn, as long as `timeout` (busy_timeout, seconds).
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 5,
-        },
-    }
+    "default": database_settings(os.environ.get("DATABASE_URL", ""), TURNLAB_HOME)
 }
 
 MEDIA_ROOT = TURNLAB_HOME / "media"

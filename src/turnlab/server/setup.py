@@ -18,29 +18,46 @@ if TYPE_CHECKING:
     from turnlab.server.journal import Journal
 
 
-def configure() -> None:
-    """Set Django up with Turnlab's settings, or with those that the environment names."""
-    # Not the variable's own value, which may be that of another Django project.
-    os.environ["DJANGO_SETTINGS_MODULE"] = "turnlab.server.settings"
+def configure(service: bool = False) -> None:
+    """Set Django up with Turnlab's settings: those of records, or of a `service` for people.
+
+    A process is set up once; one that serves also keeps records.
+    """
+    from django.conf import settings
+
+    if not settings.configured:
+        # Not the variable's own value, which may be that of another Django project.
+        os.environ["DJANGO_SETTINGS_MODULE"] = (
+            "turnlab.server.settings_service" if service else "turnlab.server.settings"
+        )
+    elif service and "django.contrib.auth" not in settings.INSTALLED_APPS:
+        raise RuntimeError("Django was set up for records alone; begin with service=True.")
     django.setup()
 
 
-def open_database() -> None:
+def open_database(service: bool = False) -> None:
     """Make the home folder and bring the tables up to date; quick if nothing is to be done.
 
-    Only then import `turnlab.server.queries`. Raises RecordingFailed.
+    Only then import `turnlab.server.queries`. Raises RecordingFailed, UnsupportedDatabase,
+    MissingPackage, and for a `service` UnsafeSettings.
     """
-    configure()
+    configure(service)
     from django.db import DatabaseError
 
     try:
+        make_folder(_home())
         if not _up_to_date():
             _migrate()
     except (OSError, DatabaseError) as error:
-        raise RecordingFailed(
-            f"The records cannot be opened ({error}); check the disk and the permissions of "
-            f"{_home()}, or set TURNLAB_HOME to another folder."
-        ) from error
+        raise RecordingFailed(f"The records cannot be opened ({error}); {_remedy()}.") from error
+
+
+def _remedy() -> str:
+    from django.db import connection
+
+    if connection.vendor == "postgresql":
+        return "check that the database of DATABASE_URL runs and lets this user in"
+    return f"check the disk and the permissions of {_home()}, or set TURNLAB_HOME to another folder"
 
 
 EMBEDDED_INTERVAL_S = 0.25
@@ -88,8 +105,7 @@ def _migrations() -> set[tuple[str, str]]:
 def _migrate() -> None:
     from django.core.management import call_command
 
-    make_folder(_home())
-    with _alone(_home() / "migrate.lock"):
+    with _alone():
         if not _up_to_date():
             _make_private()
             call_command("migrate", interactive=False, verbosity=0)
@@ -104,9 +120,23 @@ def _make_private() -> None:
         os.close(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
 
 
+_MIGRATING = 0x7475726E6C6162
+"""The number of the lock in PostgreSQL: "turnlab" in ASCII."""
+
+
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone() -> Iterator[None]:
     """Let one process at a time in; the lock goes with the process that holds it."""
-    with open(lock, "w") as file:
+    from django.db import connection
+
+    if connection.vendor == "postgresql":  # whose other processes may be on other machines
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATING])
+            try:
+                yield
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATING])
+        return
+    with open(_home() / "migrate.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""Finds the last voiced sample of a recording with the Silero voice activity detector."""
+"""Tells voiced frames with the Silero voice activity detector: of a recording, or as they come."""
 
 from __future__ import annotations
 
@@ -37,8 +37,16 @@ class VoiceActivity:
         """The probability of a voice for each whole frame of `samples` (mono, 16 kHz)."""
         self._detector.reset()
         count = len(samples) // FRAME
-        pcm = (np.clip(samples[: count * FRAME], -1, 1) * 32767).astype("<i2")
-        return [self._detector(frame.tobytes()) for frame in pcm.reshape(count, FRAME)]
+        return [self.hear(frame) for frame in samples[: count * FRAME].reshape(count, FRAME)]
+
+    def hear(self, frame: Samples) -> float:
+        """The probability of a voice in the next frame of a stream (mono, 16 kHz, shape (512,)).
+
+        The detector remembers what it heard before, so one of its kind hears one stream only.
+        """
+        pcm = (np.clip(frame, -1, 1) * 32767).astype("<i2")
+        probability: float = self._detector(pcm.tobytes())
+        return probability
 
     def last_voiced(self, count: int, read: Callable[[int, int], Samples]) -> int | None:
         """The end of the last voiced frame, in samples of 16 kHz; None if there is no voice.
