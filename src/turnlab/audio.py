@@ -67,9 +67,16 @@ class Recording:
 
 
 def open_recording(
-    path: Path, detector: VoiceActivity | None = None, *, longest_s: float | None = None
+    path: Path,
+    detector: VoiceActivity | None = None,
+    *,
+    longest_s: float | None = None,
+    measure: bool = True,
 ) -> Recording:
     """Open, check and measure a recording of any rate, width and number of channels.
+
+    Without `measure`, which takes time, only whether there is a voice is found out; it counts as
+    voiced to its end.
 
     Raises UnreadableFile, InvalidAudio, EmptyAudio, NoSpeech if no voice is in it, or TooLarge if
     it is longer than `longest_s`, whatever it claims.
@@ -84,6 +91,13 @@ def open_recording(
     most_s = min(longest_s or 2 * CACHED_S, 2 * CACHED_S)
     decoded = tuple(_at_most(_decode(path), most_s)) if duration_s <= CACHED_S else ()
     detector = detector or VoiceActivity()
+    if not measure:
+        blocks = decoded or _at_most(_decode(path), duration_s)
+        if not any(detector.is_voiced(block) for block in blocks):
+            raise _no_voice(path)
+        return Recording(
+            path=path, duration_s=duration_s, last_voiced_s=duration_s, _decoded=decoded
+        )
     if decoded:
         samples = np.concatenate(decoded)
         last = detector.last_voiced(len(samples), lambda start, end: samples[start:end])
@@ -92,9 +106,13 @@ def open_recording(
         count = math.ceil(duration_s * RATE)
         last = detector.last_voiced(count, lambda start, end: _excerpt(path, start, end))
     if last is None:
-        raise NoSpeech(f"No voice was found in {path}; check the microphone or its level.")
+        raise _no_voice(path)
     last_s = min(last / RATE, duration_s)
     return Recording(path=path, duration_s=duration_s, last_voiced_s=last_s, _decoded=decoded)
+
+
+def _no_voice(path: Path) -> NoSpeech:
+    return NoSpeech(f"No voice was found in {path}; check the microphone or its level.")
 
 
 def _at_most(blocks: Iterator[Samples], longest_s: float) -> Iterator[Samples]:

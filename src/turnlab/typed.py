@@ -6,23 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from turnlab.audio import RecordedTurn
-from turnlab.chunks import Chunk, Image, Reply, Transcript
+from turnlab.audio import RecordedTurn, Recording
+from turnlab.chunks import Audio, Chunk, Image, Reply, Transcript
+from turnlab.clock import Clock
 from turnlab.streams import Stream
 
 
 @dataclass(frozen=True, kw_only=True)
-class UploadedTurn(RecordedTurn):
-    """A recording that came whole; its turn was over when its last byte was there.
+class UploadedTurn:
+    """A recording that came whole; its turn was over when the client heard its last voiced sample.
 
-    So checking and keeping it counts towards the latency.
+    So what the client waited to be sure of that, and checking and keeping the recording here,
+    count towards the latency.
     """
 
+    recording: Recording
+    clock: Clock
     received_s: float
+    """The moment at which the upload was complete, on the host's clock."""
+    waited_s: float = 0.0
+    """From the last voiced sample to the moment at which the client sent it, as it says."""
+    last_voiced_s: float | None = None
+    """Where in the recording the last voiced sample lies, as the client says."""
+    images: tuple[Image, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[type[Chunk], ...]:
+        """Audio, and Image if there are pictures."""
+        return (Audio, Image) if self.images else (Audio,)
+
+    @property
+    def speech_s(self) -> float:
+        """Length of the recording in seconds."""
+        return self.recording.duration_s
 
     def turn_over_s(self, start_s: float) -> float:
-        """The moment at which the upload was complete, on the host's clock."""
-        return self.received_s
+        """The moment of the last voiced sample, on the host's clock."""
+        return self.received_s - self.waited_s
+
+    async def feed(self, streams: Mapping[type[Chunk], Stream[Any]], start_s: float) -> None:
+        """Put pictures and recording into their streams and end them. Raises InvalidAudio."""
+        whole = RecordedTurn(recording=self.recording, clock=self.clock, images=self.images)
+        await whole.feed(streams, start_s)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ class Preparing:
         return Transcript
 
     async def recording(self, path: Path, longest_s: float | None = None) -> Recording:
-        """Open, check and measure a recording. Raises as open_recording."""
+        """Open a recording and find out whether there is a voice. Raises as open_recording."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._measuring, _measured, path, longest_s)
 
@@ -126,8 +126,14 @@ class Preparing:
     ) -> UploadedTurn | TypedTurn:
         """The user's part of the turn."""
         if recording is not None:
+            last_s = request.last_voiced_s
             return UploadedTurn(
-                recording=recording, clock=self._clock, images=images, received_s=received_s
+                recording=recording,
+                clock=self._clock,
+                images=images,
+                received_s=received_s,
+                waited_s=request.waited_s,
+                last_voiced_s=None if last_s is None else min(last_s, recording.duration_s),
             )
         return TypedTurn(
             received_s=received_s,
@@ -189,7 +195,7 @@ def _detector() -> VoiceActivity:
 
 
 def _measured(path: Path, longest_s: float | None) -> Recording:
-    return open_recording(path, _detector(), longest_s=longest_s)
+    return open_recording(path, _detector(), longest_s=longest_s, measure=False)
 
 
 def _serves(link: Link, name: str) -> bool:

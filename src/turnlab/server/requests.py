@@ -30,6 +30,10 @@ class TrackRequest:
     """Earlier exchanges that the client itself kept; not with a `conversation_id`."""
     audio: str = ""
     images: tuple[str, ...] = ()
+    last_voiced_s: float | None = None
+    """Where in the recording the last voiced sample lies, where the client has measured it."""
+    waited_s: float = 0.0
+    """From that sample to the moment at which the client sent the recording."""
     priority: Priority = Priority.LIVE
     wanted: str = ""
     """The kind of Chunk that alone is wanted; Components that it does not come from are left out."""

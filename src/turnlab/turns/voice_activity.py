@@ -48,6 +48,14 @@ class VoiceActivity:
         probability: float = self._detector(pcm.tobytes())
         return probability
 
+    def is_voiced(self, samples: Samples) -> bool:
+        """Whether there is a voice in `samples` (mono, 16 kHz); stops at the first frame of one."""
+        self._detector.reset()
+        for start in range(0, len(samples) - FRAME + 1, FRAME):
+            if self.hear(samples[start : start + FRAME]) >= THRESHOLD:
+                return True
+        return False
+
     def last_voiced(self, count: int, read: Callable[[int, int], Samples]) -> int | None:
         """The end of the last voiced frame, in samples of 16 kHz; None if there is no voice.
 
