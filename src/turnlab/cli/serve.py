@@ -124,7 +124,8 @@ def _run(
         access_log=verbose,
         log_level="info" if verbose else "warning",
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=5,
     )
     class Server(uvicorn.Server):

@@ -49,7 +49,8 @@ def open_database(service: bool = False) -> None:
         if not _up_to_date():
             _migrate()
     except (OSError, DatabaseError) as error:
-        raise RecordingFailed(f"The records cannot be opened ({error}); {_remedy()}.") from error
+        why = " ".join(str(error).split())  # PostgreSQL's messages have several lines
+        raise RecordingFailed(f"The records cannot be opened ({why}); {_remedy()}.") from error
 
 
 def _remedy() -> str:
