@@ -89,6 +89,8 @@ def make_plan(
 
 def lacking(module: type[Module], params: BaseModel) -> list[str]:
     """What `module` misses here, whatever a user's Module does when it is asked."""
+    if module.run is Module.run:
+        return ["is only declared, by a Module without run(); a worker elsewhere performs it."]
     try:
         return module.missing(params)
     except TurnlabError as error:

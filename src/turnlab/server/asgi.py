@@ -104,9 +104,8 @@ class Application:
     async def _finish(self) -> None:
         """Accept nothing more; workers stay until the Tracks under way have ended."""
         if self._node is not None:
-            self._node.stop_accepting()
-            close_polls(self._node.hub)
             await self._node.finish()
+            close_polls(self._node.hub)
 
     async def _stop(self) -> None:
         if not (self._node and self._membership and self._workers and self._peers):

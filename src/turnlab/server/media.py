@@ -20,9 +20,9 @@ from turnlab.errors import InvalidAudio, InvalidImage, UnreadableFile
 from turnlab.records import Content, ContentKind
 
 _BLOCK = 1 << 20  # samples converted at a time
-_IN_MEMORY = 8 << 20  # bytes of WAV held in memory; a longer one goes through a temporary file
+IN_MEMORY = 8 << 20  # bytes of WAV held in memory; a longer one goes through a temporary file
 _FULL_SCALE = 1 << 15
-_SUFFIXES = {
+SUFFIXES = {
     "image/gif": "gif",
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -54,8 +54,8 @@ def save_media(content: Content) -> KeptContent:
     kept = {name: getattr(content, name) for name in bare}
     if content.picture is not None:
         return _save_picture(content, content.picture, kept)
-    with SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
-        frames, rate = _spool(spool, content.sound or ())
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
+        frames, rate = spool_wav(spool, content.sound or ())
         if not frames:
             return KeptContent(**kept)
         spool.seek(0)
@@ -64,7 +64,7 @@ def save_media(content: Content) -> KeptContent:
 
 
 def _save_picture(content: Content, picture: Image, kept: dict[str, Any]) -> KeptContent:
-    suffix = _SUFFIXES.get(picture.media_type)
+    suffix = SUFFIXES.get(picture.media_type)
     if suffix is None:
         raise InvalidImage(f"A picture of type {picture.media_type!r} is not kept; give PNG.")
     file = default_storage.save(_path(content, "images", suffix), ContentFile(picture.data))
@@ -104,7 +104,7 @@ def _digits(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def _spool(file: IO[bytes], pieces: Iterable[Sound]) -> tuple[int, int]:
+def spool_wav(file: IO[bytes], pieces: Iterable[Sound]) -> tuple[int, int]:
     """Write the WAV and return its frames and rate, 0 and 0 if there are none."""
     try:
         return _write_wav(file, pieces)
