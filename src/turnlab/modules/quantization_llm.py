@@ -57,6 +57,8 @@ class QuantizationLLM(Module):
     results: ClassVar = {
         "finish_reason": "`stop`, or `length` where max_tokens ended it",
         "tokens": "tokens of the reply",
+        "prompt_tokens": "tokens of the prompt",
+        "cached_tokens": "how many of these had been read before",
     }
     measures: ClassVar = {
         "model_first_token": "reading what is new in the prompt, to the first word",
@@ -149,7 +151,12 @@ class QuantizationLLM(Module):
                 await context.turn()
         if not draft.text.strip():
             raise EmptyReply()
-        context.result.update(finish_reason=draft.finish_reason, tokens=draft.tokens)
+        context.result.update(
+            finish_reason=draft.finish_reason,
+            tokens=draft.tokens,
+            prompt_tokens=draft.prompt_tokens,
+            cached_tokens=draft.cached_tokens,
+        )
 
     async def _fill_ahead(self, heard: Transcript, inputs: Inputs, context: Context) -> None:
         """Put what was heard so far into the KV cache, unless that is outdated by then."""
@@ -245,6 +252,8 @@ class _Draft:
     text: str = ""
     pieces: int = 0
     tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
     finish_reason: str = ""
     interrupted: bool = False
     last_piece_s: float = 0.0
@@ -256,6 +265,10 @@ class _Draft:
 
     def add(self, chunk: dict[str, Any]) -> str:
         """Take a message of the library; the text that it adds."""
+        progress = chunk.get("prompt_progress")
+        if progress and not self.prompt_tokens:
+            self.prompt_tokens = int(progress["total"])
+            self.cached_tokens = int(progress["cache"])
         for choice in chunk["choices"]:
             piece = (choice.get("delta") or {}).get("content") or ""
             self.finish_reason = choice.get("finish_reason") or ""
