@@ -26,6 +26,11 @@ COMMANDS = (
     (),
     ("run",),
     ("demo",),
+    ("serve",),
+    ("worker",),
+    ("listen",),
+    ("respond",),
+    ("extract",),
     ("clusters", "list"),
     ("clusters", "show"),
     ("clusters", "check"),
@@ -42,6 +47,12 @@ COMMANDS = (
     ("rag", "remove"),
     ("conversations", "list"),
     ("conversations", "show"),
+    ("tokens", "create"),
+    ("tokens", "list"),
+    ("tokens", "revoke"),
+    ("projects", "list"),
+    ("projects", "set"),
+    ("purge",),
 )
 
 

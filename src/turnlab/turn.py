@@ -252,9 +252,7 @@ class Turn:
         latency.point("created")
         depth = BACKGROUND + 2 + self.plan.depth(step.name)
 
-        def claim(
-            worker_id: str = EMBEDDED, attempt: int = 1, at_s: float | None = None
-        ) -> None:
+        def claim(worker_id: str = EMBEDDED, attempt: int = 1, at_s: float | None = None) -> None:
             latency.points.pop("claimed", None)
             latency.point("claimed", at_s)
             self.activities[step.name].claimed_s = latency.points["claimed"]

@@ -16,7 +16,6 @@ from turnlab.profiles import LatencyProfile
 from turnlab.streams import Stream
 from turnlab.tasks import Task
 
-
 EMBEDDED = "embedded"
 """The id of the Worker inside this process."""
 

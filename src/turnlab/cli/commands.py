@@ -56,7 +56,8 @@ class Commands(TyperGroup):
         """The list of commands, without importing any."""
         rows = [(name, command.help) for name, command in COMMANDS.items()]
         for name in super().list_commands(ctx):
-            rows.append((name, super().get_command(ctx, name).get_short_help_str()))
+            command: Any = super().get_command(ctx, name)
+            rows.append((name, command.get_short_help_str()))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

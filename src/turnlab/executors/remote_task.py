@@ -95,6 +95,8 @@ class RemoteTask:
                 return
             case m.Out():
                 self._check(message)
+            case m.Timing() if not message.intervals:
+                raise ProtocolViolation("A timing was sent that tells of nothing.")
             case m.End() | m.Fail() | m.Stopped():
                 self.over = True
         if isinstance(message, m.Told):

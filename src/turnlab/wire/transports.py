@@ -103,11 +103,9 @@ class MemoryTransport:
 
     async def receive(self) -> bytes:
         """The next frame."""
-        if self.closed:
-            raise Disconnected(self.closed)
-        data = await self._frames.get()
+        data = None if self.closed and self._frames.empty() else await self._frames.get()
         if data is None:
-            raise Disconnected(self.closed or self.peer.closed)
+            raise Disconnected(self.closed)
         return data
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
