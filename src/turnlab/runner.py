@@ -71,7 +71,8 @@ class Runner:
     ) -> Turn:
         """The turn that `run` runs, not begun yet; `track_id` is that of a Track accepted before.
 
-        `history` stands for the Conversation's where there is none. Raises ClusterNotRunnable as `run` does.
+        `history` stands for the Conversation's where there is none. Raises ClusterNotRunnable as
+        `run` does.
         """
         lacking = plan.needs - set(source.kinds)
         if lacking:

@@ -87,9 +87,7 @@ def serve(
 def _require_packages() -> None:
     absent = [name for name in NEEDED if not installed(name)]
     if absent:
-        raise MissingPackage(
-            f"{', '.join(absent)} not installed: pip install 'turnlab[server]'."
-        )
+        raise MissingPackage(f"{', '.join(absent)} not installed: pip install 'turnlab[server]'.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -116,9 +114,7 @@ def _run(
 
     from turnlab.server.asgi import Application
 
-    application = Application(
-        parts.registry, parts.catalogue, settings, embedded=embedded, url=url
-    )
+    application = Application(parts.registry, parts.catalogue, settings, embedded=embedded, url=url)
     config = uvicorn.Config(
         application,
         lifespan="on",
@@ -132,6 +128,7 @@ def _run(
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=5,
     )
+
     class Server(uvicorn.Server):
         """Lets Tracks under way end before it closes the connections of their workers."""
 

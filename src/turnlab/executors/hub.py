@@ -268,7 +268,8 @@ class Hub:
         able = [
             link
             for link in self._serving(name, without, own)
-            if link.room > self._handed[link.id] and link.places(name) > self._running[link.id, name]
+            if link.room > self._handed[link.id]
+            and link.places(name) > self._running[link.id, name]
         ]
         return min(able, key=_preference, default=None)
 

@@ -1,10 +1,11 @@
 """The tables. Their columns are the fields of the records in tracks, tasks and records.
 
 The journal writes them by upsert and never through model instances: those columns that a record
-has. All others have a default in the database (`db_default`) and belong to the service. No relation has a constraint
-in the database: processes write on their own, so a Task may arrive before its Track, and a record
-is worth keeping even where the record that it belongs to was refused. It also saves a look-up a
-row. Ids are made by whoever makes the record, and those of Tasks and contents sort by time.
+has. All others have a default in the database (`db_default`) and belong to the service.
+
+No relation has a constraint in the database: processes write on their own, so a Task may arrive
+before its Track, and a record is worth keeping even where the record that it belongs to was
+refused. It also saves a look-up a row. Ids are made by whoever makes the record, and those of Tasks and contents sort by time.
 """
 
 from __future__ import annotations
