@@ -407,6 +407,12 @@ class NoAudioDevice(TurnlabError):
     code = "no_audio_device"
 
 
+class NoCamera(TurnlabError):
+    """There is no camera that can be used; give --camera-from FOLDER."""
+
+    code = "no_camera"
+
+
 class InvalidVideo(TurnlabError):
     """The film cannot be read, or holds nothing at these moments; convert it to MP4."""
 
