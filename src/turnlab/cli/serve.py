@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from turnlab.cli.problems import tell_problems
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts
+from turnlab.clusters.plan import make_plan
 from turnlab.errors import MissingPackage, TurnlabError
 from turnlab.packaged import installed
 
@@ -34,6 +36,12 @@ def serve(
         bool,
         typer.Option("--embedded/--no-embedded", help="Run Modules in this process, too."),
     ] = True,
+    warm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--warm", metavar="CLUSTER", help="Load what it needs before serving; repeatable."
+        ),
+    ] = None,
     clusters: ClusterFolders = None,
     modules: ModuleFolders = None,
     url: Annotated[
@@ -73,6 +81,7 @@ def serve(
     settings = config()
     parts = find_parts(clusters, modules)
     tell_problems(parts)
+    plans = [make_plan(parts.catalogue.get(name), parts.registry) for name in warm or ()]
     open_database(service=True)
     from turnlab.server.first_start import first_start
 
@@ -81,7 +90,8 @@ def serve(
     told.append(f"Turnlab serves at {settings.public_url or settings.loopback_url} (Ctrl-C ends)")
     for line in told:
         console.print(line, soft_wrap=True, markup=False)
-    _run(parts, settings, listening, embedded, settings.node_url or settings.loopback_url, verbose)
+    url = settings.node_url or settings.loopback_url
+    _run(parts, settings, listening, {"embedded": embedded, "url": url, "warm": plans}, verbose)
 
 
 def _require_packages() -> None:
@@ -108,13 +118,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run(
-    parts: Any, settings: Any, listening: socket.socket, embedded: bool, url: str, verbose: bool
+    parts: Any,
+    settings: Any,
+    listening: socket.socket,
+    options: Mapping[str, Any],
+    verbose: bool,
 ) -> None:
     import uvicorn
 
     from turnlab.server.asgi import Application
 
-    application = Application(parts.registry, parts.catalogue, settings, embedded=embedded, url=url)
+    application = Application(parts.registry, parts.catalogue, settings, **options)
     config = uvicorn.Config(
         application,
         lifespan="on",

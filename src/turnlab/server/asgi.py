@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers.asgi import ASGIHandler
 
 from turnlab.clusters import Catalogue
+from turnlab.clusters.plan import Plan
 from turnlab.modules.registry import Registry
 from turnlab.server.api.uploads import limited
 from turnlab.server.config import Config
@@ -33,10 +34,18 @@ class Application:
     """One API process. Everything that runs begins and ends with the server's lifespan."""
 
     def __init__(
-        self, registry: Registry, catalogue: Catalogue, config: Config, *, embedded: bool, url: str
+        self,
+        registry: Registry,
+        catalogue: Catalogue,
+        config: Config,
+        *,
+        embedded: bool,
+        url: str,
+        warm: Iterable[Plan] = (),
     ) -> None:
         self._registry = registry
         self._catalogue = catalogue
+        self._warm = tuple(warm)
         self._settings = NodeSettings(
             url=url,
             embedded=embedded,
@@ -97,6 +106,7 @@ class Application:
         self._workers = Workers(self._node)
         self._peers = Peers(self._node, self._membership)
         set_node(self._node)
+        await self._node.warm(self._warm)
         await self._membership.begin()
         await self._peers.begin()
         self._sweep = asyncio.create_task(sweep_retention())

@@ -7,7 +7,7 @@ import logging
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -334,6 +334,14 @@ class Node:
         return True
 
     # The process
+
+    async def warm(self, plans: Iterable[Plan]) -> None:
+        """Load and warm what these need, so that their first turns are as fast as later ones.
+
+        Raises what the Modules raise.
+        """
+        for plan in plans:
+            await self._embedded.prepare(plan)
 
     async def forward(
         self, node_id: str, method: str, path: str, headers: Mapping[str, str], body: bytes
