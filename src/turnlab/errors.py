@@ -423,3 +423,9 @@ class UnknownProject(TurnlabError):
     """There is no project of this name; `turnlab projects list` shows those there are."""
 
     code = "unknown_project"
+
+
+class InternalError(TurnlabError):
+    """The server itself failed; its log says why, under the number of the incident."""
+
+    code = "internal"

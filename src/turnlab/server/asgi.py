@@ -8,19 +8,21 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from typing import Any
 
+from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers.asgi import ASGIHandler
 
 from turnlab.clusters import Catalogue
 from turnlab.clusters.plan import Plan
 from turnlab.modules.registry import Registry
-from turnlab.server.api.uploads import limited
+from turnlab.server.api.bodies import limited
 from turnlab.server.config import Config
 from turnlab.server.http_workers import close_polls
 from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings, set_node
 from turnlab.server.peers import Peers
 from turnlab.server.retention import sweep_retention
+from turnlab.server.settings_service import PROGRAMS_MIDDLEWARE
 from turnlab.server.workers import MEDIA, Workers
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,26 @@ logger = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+
+_PROGRAMS = ("/api/", "/v1/", "/media/", "/healthz", "/readyz", "/metrics")
+_PEOPLE_TOO = ("/api/v1/docs", "/api/v1/openapi.json")
+"""Read by people who are signed in, so these need their session."""
+
+
+def is_for_programs(path: str) -> bool:
+    """Whether only tokens and signed links count there, no session of a person."""
+    return path.startswith(_PROGRAMS) and not path.startswith(_PEOPLE_TOO)
+
+
+def _for_programs() -> Any:
+    """Django without sessions, forms and messages: each of them hops to a thread and back."""
+    whole = settings.MIDDLEWARE
+    settings.MIDDLEWARE = PROGRAMS_MIDDLEWARE
+    try:
+        return ASGIHandler()
+    finally:
+        settings.MIDDLEWARE = whole
 
 
 class Application:
@@ -55,8 +77,10 @@ class Application:
             lease_s=config.lease_s,
         )
         # Django's own files (the admin's styles) are served here: one process is enough to begin.
-        django: Any = ASGIStaticFilesHandler(ASGIHandler())
-        self._http = limited(django, config.max_upload_mib * 2**20)
+        most_bytes = config.max_upload_mib * 2**20
+        people: Any = ASGIStaticFilesHandler(ASGIHandler())
+        self._people = limited(people, most_bytes)
+        self._programs = limited(_for_programs(), most_bytes)
         self._drained: Future[None] | None = None
         self._node: Node | None = None
         self._membership: Membership | None = None
@@ -84,8 +108,10 @@ class Application:
                 await self._workers.serve(scope, receive, send)
             case "http" if self._workers is not None and scope["path"].startswith(MEDIA):
                 await self._workers.serve_media(scope, receive, send)
+            case "http" if is_for_programs(scope["path"]):
+                await self._programs(scope, receive, send)
             case "http":
-                await self._http(scope, receive, send)
+                await self._people(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -42,6 +42,13 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+# For tokens and signed links: nothing that needs a thread, see asgi.
+PROGRAMS_MIDDLEWARE = [
+    "turnlab.server.middleware.observed",
+    "turnlab.server.middleware.known_host",
+    "turnlab.server.headers.SecurityHeaders",
+]
+
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

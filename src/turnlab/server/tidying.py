@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from django.db.models import Q
 
+from turnlab.errors import TurnlabError
 from turnlab.server import incoming, models
 from turnlab.server.database import Database
 from turnlab.server.ownership import Owned
@@ -49,6 +50,8 @@ class Tidying:
                 await asyncio.to_thread(incoming.drop, names)
             if ended:
                 await self._database.call(_keep_rules, [each.track_id for each in ended])
+        except TurnlabError as error:
+            logger.warning("Tracks that have ended are tidied up later: %s", error)
         except Exception:  # the hourly sweep finds what is left
             logger.exception("Tracks that have ended cannot be tidied up")
 
