@@ -94,6 +94,7 @@ class Track(models.Model):
             models.Index(fields=["cluster", "created_at"], name="track_by_cluster"),
             models.Index(fields=["status", "created_at"], name="track_by_status"),
             models.Index(fields=["owner", "created_at"], name="track_by_owner"),
+            models.Index(fields=["project", "created_at"], name="track_by_project"),
             models.Index(fields=["voice_to_voice_s"], name="track_by_latency"),
             # Partial, so that they stay as small as what is under way.
             models.Index(

@@ -24,7 +24,9 @@ from turnlab.server.api.schemas import (
     StartConversation,
 )
 from turnlab.server.api.security import Bearer, principal_of
+from turnlab.server.audit import audit
 from turnlab.server.ownership import Repeat
+from turnlab.server.retention import REFUSED, consent_changed
 from turnlab.server.roles import Principal
 
 router = Router(tags=["conversations"])
@@ -129,4 +131,7 @@ async def change_conversation(
 def _change(principal: Principal, conversation_id: str, consent: str) -> dict[str, Any]:
     reading.conversation_row(principal, conversation_id)
     models.Conversation.objects.filter(id=conversation_id).update(consent=consent)
+    audit(principal, "conversation.consent", conversation_id, {"consent": consent})
+    if consent == REFUSED:
+        consent_changed(conversation_id)
     return reading.conversation_row(principal, conversation_id)

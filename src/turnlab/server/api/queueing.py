@@ -16,7 +16,7 @@ from turnlab.chunks import Image
 from turnlab.clusters.single import PREFIX
 from turnlab.errors import InvalidTrackId, UnknownTask, UnknownTrack
 from turnlab.server import models, queries
-from turnlab.server.api import reading, uploads
+from turnlab.server.api import bodies, reading, uploads
 from turnlab.server.api.database import in_database
 from turnlab.server.api.schemas import Name, Strict, TaskRow, Text
 from turnlab.server.api.starting import fingerprint_of, repeat_of

@@ -182,9 +182,9 @@ async def start_again(
     It belongs to no Conversation, since it is no later turn of one. Raises Refused (409) where the
     input is not kept, and what `start` raises.
     """
-    wanted = await in_database(_kept_request, row)
+    wanted = await in_database(kept_request, row)
     if cluster not in (None, wanted.cluster):
-        wanted = replace(wanted, cluster=str(cluster), task_name="", overrides={})
+        wanted = replace(wanted, cluster=str(cluster), task_name="", wanted="", overrides={})
     if wanted.cluster:
         _check_overrides(node.catalogue.get(wanted.cluster), wanted.overrides, principal)
     asked = {"cluster": cluster, "deliver": deliver}
@@ -197,7 +197,7 @@ async def start_again(
     )
 
 
-def _kept_request(row: Mapping[str, Any]) -> TrackRequest:
+def kept_request(row: Mapping[str, Any]) -> TrackRequest:
     """What was asked of a Track, with its media under the names that they are kept by."""
     track_id = row["track_id"]
     wanted = TrackRequest.from_json(

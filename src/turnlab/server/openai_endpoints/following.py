@@ -12,8 +12,8 @@ from django.http.response import HttpResponseBase
 
 from turnlab.chunks import Chunk, Image
 from turnlab.errors import NotReady, TurnlabError
-from turnlab.server.api.security import principal_of
 from turnlab.server.api.bodies import received_s
+from turnlab.server.api.security import principal_of
 from turnlab.server.node import Node, current_node
 from turnlab.server.requests import TrackRequest
 from turnlab.server.running import Running

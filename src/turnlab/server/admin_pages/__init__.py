@@ -1,0 +1,1 @@
+"""The admin for people: its site, its lists, and the page of a Track."""
