@@ -5,7 +5,8 @@ has. All others have a default in the database (`db_default`) and belong to the 
 
 No relation has a constraint in the database: processes write on their own, so a Task may arrive
 before its Track, and a record is worth keeping even where the record that it belongs to was
-refused. It also saves a look-up a row. Ids are made by whoever makes the record, and those of Tasks and contents sort by time.
+refused. It also saves a look-up a row. Ids are made by whoever makes the record, and those of
+Tasks and contents sort by time.
 """
 
 from __future__ import annotations

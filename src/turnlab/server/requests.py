@@ -36,7 +36,7 @@ class TrackRequest:
     """From that sample to the moment at which the client sent the recording."""
     priority: Priority = Priority.LIVE
     wanted: str = ""
-    """The kind of Chunk that alone is wanted; Components that it does not come from are left out."""
+    """The kind of Chunk that alone is wanted; Components it does not come from are left out."""
     deliver: bool = False
     """Whether `turnlab respond` is to play the reply."""
     rerun_of: str = ""
