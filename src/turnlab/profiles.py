@@ -170,7 +170,7 @@ def _root(source: Origin, left_s: float, zero_s: float, unasked: Activity | None
     claimed_s = min(max(created_s, unasked.claimed_s), left_s)
     return [
         _span(SpanKind.ENDPOINTING, USER, zero_s, created_s),
-        _span(SpanKind.QUEUE, source.producer, created_s, claimed_s),
+        *_cut(source.producer, created_s, claimed_s, unasked.intervals, SpanKind.QUEUE),
         *_work(replace(source, read_s=claimed_s), left_s, unasked.intervals),
     ]
 
@@ -180,7 +180,7 @@ def _hop(link: Origin, left_s: float, reader: Activity) -> list[Span]:
     claimed_s = min(max(left_s, reader.claimed_s), link.read_s)
     asked_s = min(max(claimed_s, link.asked_s), link.read_s)
     return [
-        _span(SpanKind.QUEUE, link.producer, left_s, claimed_s),
+        *_cut(link.producer, left_s, claimed_s, reader.intervals, SpanKind.QUEUE),
         *_cut(link.producer, claimed_s, asked_s, reader.intervals, SpanKind.WAIT),
         _span(SpanKind.TRANSFER, link.producer, asked_s, link.read_s),
     ]

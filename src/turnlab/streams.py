@@ -103,6 +103,10 @@ class Stream(Generic[C]):
         self._consumers -= 1
         self._wake()
 
+    def engage(self) -> None:
+        """One consumer more is at the stream, or is back."""
+        self._consumers += 1
+
     def read(self) -> Reader[C]:
         """A new reader, at the beginning."""
         return Reader(self)

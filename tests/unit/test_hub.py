@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from turnlab.chunks import Audio, Chunk, Reply, Transcript
+from turnlab.chunks import Audio, Chunk, Reply, Transcript, Value
 from turnlab.clusters.plan import make_plan
 from turnlab.errors import NoWorker, Saturated, WorkerLost
+from turnlab.executors.embedded_link import EmbeddedLink
 from turnlab.executors.hub import Hub
 from turnlab.modules.base import Inputs
 from turnlab.modules.registry import Registry
 from turnlab.profiles import LatencyProfile
 from turnlab.runner import Runner
+from turnlab.streams import LEAD
 from turnlab.testing.clock import FakeClock
 from turnlab.testing.rig import Rig, cluster_of
-from turnlab.testing.scripted import scripted
+from turnlab.testing.scripted import Each, scripted
 from turnlab.tracks import TrackStatus
 from turnlab.work import Work
 
@@ -56,6 +58,27 @@ class FakeLink:
                 raise WorkerLost()
         finally:
             self.room += 1
+
+
+class OnePlace:
+    """The embedded Worker with one place for all Tasks."""
+
+    id, transport, draining = "W1", "websocket", False
+
+    def __init__(self, link: EmbeddedLink) -> None:
+        self.room = 1
+        self._link = link
+
+    def places(self, task_name: str) -> int:
+        return 1
+
+    async def perform(self, work: Work, attempt: int) -> AsyncIterator[Chunk]:
+        self.room = 0
+        try:
+            async for chunk in self._link.perform(work, attempt):
+                yield chunk
+        finally:
+            self.room = 1
 
 
 def work_of(track: str = "T1", name: str = "answer", priority: int = 1) -> Work:
@@ -256,3 +279,30 @@ async def test_a_lost_worker_leaves_a_whole_record_of_the_second_attempt() -> No
     assert result.track.status is TrackStatus.COMPLETED
     (task,) = result.tasks
     assert (task.worker, task.attempt, task.status) == ("W2", 2, "completed")
+
+
+async def test_a_worker_that_has_connected_anew_may_have_the_task_again() -> None:
+    hub = Hub()
+    before = FakeLink("W1", {"answer": 1}, emits=0, lost=True)
+    after = FakeLink("W1", {"answer": 1})
+    before.go.set()
+    after.go.set()
+    hub.join(before)
+    running = asyncio.create_task(run(hub, work_of()))
+    await spin()
+    hub.leave(before)
+    hub.join(after)
+    assert await running == ["by W1"]
+
+
+async def test_a_task_that_waits_for_the_place_of_its_producer_does_not_hold_it_up() -> None:
+    """One place for two Components, of which the first writes more than a reader may be behind."""
+    many = [Reply(text=f"{number} ") for number in range(3 * LEAD)]
+    write = scripted("write", [Transcript], Reply, *many)
+    speak = scripted("speak", [Reply], Value, Each(Reply, lambda _: None), Value(value="spoken"))
+    rig = Rig(write, speak, given=[Transcript])
+    hub = Hub(rig.clock, longest_wait_s=5.0)
+    hub.join(OnePlace(EmbeddedLink(rig.executor, rig.registry)))
+    rig.runner = Runner(hub, rig.recorder)
+    result = await rig.run(Transcript(text="hi", final=True), kinds=(Transcript,))
+    assert result.track.status is TrackStatus.COMPLETED

@@ -146,7 +146,7 @@ class _Run:
     def _signalled(self, client: WorkerClient, stop: asyncio.Event) -> None:
         self._signals += 1
         if self._signals == 1:
-            _say(f"stopping: {client.running} Tasks are left to end; a second signal ends them")
+            _say(f"stopping; Tasks left to end: {client.running}; a second signal ends them")
             client.drain()
         stop.set()
 

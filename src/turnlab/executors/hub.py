@@ -81,8 +81,8 @@ class _Waiting:
 
     work: Work
     since_s: float
-    without: Collection[str]
-    """Workers that it must not go to: it was lost with them."""
+    without: Collection[Link]
+    """Connections of Workers that it must not go to: it was lost with them."""
     own: bool
     """Whether only Workers of this process may take it."""
     link: asyncio.Future[Link] = field(default_factory=lambda: _future())
@@ -177,7 +177,7 @@ class Hub:
 
         Raises NoWorker, Saturated, WorkerLost, and what the Module raises.
         """
-        lost: list[str] = []
+        lost: list[Link] = []
         while True:
             link = await self._assigned(work, lost, own)
             emitted = False
@@ -190,7 +190,7 @@ class Hub:
                         yield chunk
                 return
             except WorkerLost:
-                lost.append(link.id)
+                lost.append(link)
                 if emitted or len(lost) >= ATTEMPTS:
                     raise
                 work.again()
@@ -201,7 +201,7 @@ class Hub:
         """The same Hub for Tasks that come from another API process: they go to none further."""
         return OwnWorkers(self)
 
-    async def _assigned(self, work: Work, lost: Collection[str], own: bool) -> Link:
+    async def _assigned(self, work: Work, lost: Collection[Link], own: bool) -> Link:
         link = self._find(work.step.module.task_name, lost, own)
         if link is None:
             link = await self._awaited(work, lost, own)
@@ -209,11 +209,14 @@ class Hub:
             self._take(link, work)
         return link
 
-    async def _awaited(self, work: Work, lost: Collection[str], own: bool) -> Link:
+    async def _awaited(self, work: Work, lost: Collection[Link], own: bool) -> Link:
         """Wait in line. Whoever hands a Task out has taken the place for it."""
         waiting = _Waiting(work=work, since_s=self._clock.now(), without=lost, own=own)
         self._waiting.append(waiting)
         work.placed.clear()
+        for stream in work.inputs.streams.values():
+            # Its producer must not wait for a Task that waits for the producer's own place.
+            stream.release()
         try:
             link = await self._in_time(waiting)
         except BaseException:
@@ -224,6 +227,8 @@ class Hub:
         finally:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
+            for stream in work.inputs.streams.values():
+                stream.engage()
             work.placed_s = self._clock.now()
             work.placed.set()
         return link
@@ -243,7 +248,7 @@ class Hub:
                 f"The workers for {name} had no place for {self._longest_wait_s:g} s; start more."
             ) from None
 
-    def _nobody(self, name: str, lost: Collection[str]) -> NoWorker | WorkerLost:
+    def _nobody(self, name: str, lost: Collection[Link]) -> NoWorker | WorkerLost:
         if lost:
             return WorkerLost(
                 f"The worker that ran {name} was lost and no other serves it; start another, "
@@ -253,17 +258,17 @@ class Hub:
             f"No worker serves {name}; start one: turnlab worker --tasks {name} --api URL."
         )
 
-    def _serving(self, name: str, without: Collection[str], own: bool) -> Iterable[Link]:
+    def _serving(self, name: str, without: Collection[Link], own: bool) -> Iterable[Link]:
         return (
             link
             for link in self._links.values()
-            if link.id not in without
+            if link not in without
             and not (own and link.transport in (NODE, EMBEDDED))
             and not link.draining
             and link.places(name)
         )
 
-    def _find(self, name: str, without: Collection[str], own: bool) -> Link | None:
+    def _find(self, name: str, without: Collection[Link], own: bool) -> Link | None:
         """The Worker for a Task of this name: of the preferred sort, with the most room."""
         able = [
             link

@@ -34,11 +34,13 @@ class Account:
         """The Task is sent now."""
         self._opened_s = self._line.clock.now()
 
-    def started(self, message: m.Started, now_s: float) -> None:
+    def started(self, message: m.Started, now_s: float, *, wanted: bool) -> None:
         """A Module has the Task. Raises ProtocolViolation if it had it too often."""
         self.starts += 1
         if self.starts > MOST_STARTS:
             raise ProtocolViolation("A Task was started more than twice.")
+        if not wanted:
+            return
         got_s = self._here(message.got_s, self._opened_s, now_s)
         at_s = self._here(message.at_s, got_s, now_s)
         self._add(SpanKind.TRANSFER, "to_worker", self._opened_s, got_s)

@@ -90,8 +90,7 @@ class RemoteTask:
                 self._inputs.allow(kind, count)
                 return
             case m.Started():
-                if not self._unwanted:
-                    self._account.started(message, now_s)
+                self._account.started(message, now_s, wanted=not self._unwanted)
                 return
             case m.Out():
                 self._check(message)
@@ -101,7 +100,8 @@ class RemoteTask:
                 self.over = True
         if isinstance(message, m.Told):
             self._account.bound(message)
-        self._inbox.put_nowait((message, now_s))
+        if not self._unwanted:
+            self._inbox.put_nowait((message, now_s))
 
     async def _feed(self) -> None:
         try:

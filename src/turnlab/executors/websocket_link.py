@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any, cast
 
 from turnlab.chunks import Chunk
 from turnlab.clock import Clock
 from turnlab.errors import ProtocolViolation, WorkerLost
 from turnlab.executors.hub import NODE, WEBSOCKET
+from turnlab.executors.pulse import Patience, Pulse
 from turnlab.executors.remote_inputs import Line
 from turnlab.executors.remote_task import RemoteTask
+from turnlab.executors.worker_facts import WorkerFacts
 from turnlab.wire import messages as m
-from turnlab.wire.clocks import ClockOffset, Probe
+from turnlab.wire.clocks import ClockOffset
 from turnlab.wire.failures import shortened
 from turnlab.wire.media import Media
 from turnlab.wire.outbox import Outbox
@@ -32,30 +33,6 @@ URGENCY_S = 0.02
 
 FAREWELL_S = 1.0
 """How long a worker that no longer reads may keep its connection from being closed."""
-
-ODD_BURST, ODD_A_SECOND = 200, 50
-"""How many messages that ask for nothing may come: repeated ends, changed capabilities."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerFacts:
-    """A worker as records have it."""
-
-    id: str
-    name: str
-    transport: str
-    principal: str
-    tasks: tuple[dict[str, Any], ...]
-    """Of each Module: task_name, version, loaded, places."""
-    hardware: Mapping[str, Any]
-    pid: int
-    concurrency: int
-    running: int
-    memory_mib: float
-    draining: bool
-    clock_offset_s: float
-    """Its monotonic clock less this process's."""
-    round_trip_s: float
 
 
 class _Gone(Exception):
@@ -107,11 +84,9 @@ class WebSocketLink:
         self._serve(hello)
         self._tasks: dict[int, RemoteTask] = {}
         self._numbers = 0
-        self._pings: dict[int, tuple[float, asyncio.Future[None]]] = {}
-        self._pinged = 0
-        self._pong: m.Pong | None = None
+        self._pulse = Pulse(clock, self._offset, self._outbox)
         self._heard_s = clock.now()
-        self._odd_left, self._odd_s = float(ODD_BURST), clock.now()
+        self._odd = Patience(clock)
         self._busy = asyncio.Event()
         self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -134,8 +109,8 @@ class WebSocketLink:
             hardware=self._hello.hardware,
             pid=self._hello.pid,
             concurrency=self._concurrency,
-            running=self._pong.running if self._pong else 0,
-            memory_mib=self._pong.memory_mib if self._pong else 0.0,
+            running=self._pulse.running,
+            memory_mib=self._pulse.memory_mib,
             draining=self.draining,
             clock_offset_s=self._offset.offset_s,
             round_trip_s=self._offset.round_trip_s,
@@ -189,6 +164,10 @@ class WebSocketLink:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
 
+    def welcome(self, message: m.Welcome) -> None:
+        """Tell the worker that it is in."""
+        self._outbox.put(message)
+
     def close(self, reason: str) -> None:
         """End the connection."""
         self._end(_Gone(NORMAL, reason))
@@ -225,13 +204,13 @@ class WebSocketLink:
     def _take(self, message: m.Message, now_s: float) -> None:
         match message:
             case m.Pong():
-                self._ponged(message, now_s)
+                self._pulse.take(message, now_s)
             case m.Capabilities():
-                self._odd()
+                self._odd.count()
                 self._serve(message)
                 self._changed()
             case m.Drain():
-                self._odd()
+                self._odd.count()
                 self.draining = True
                 self._changed()
             case m.Credit() | m.Started() | m.Out() | m.Timing() | m.End() | m.Fail() | m.Stopped():
@@ -244,7 +223,7 @@ class WebSocketLink:
             raise ProtocolViolation(f"Task {message.task} was never opened.")
         task = self._tasks.get(message.task)
         if task is None:  # it has ended: told twice, or too late
-            self._odd()
+            self._odd.count()
             return
         task.take(message, now_s)
         if task.over:
@@ -252,14 +231,6 @@ class WebSocketLink:
             if not self._tasks:
                 self._busy.clear()
             self._changed()
-
-    def _odd(self) -> None:
-        """Count a message that nobody needs. Raises ProtocolViolation if there are too many."""
-        now_s = self._clock.now()
-        more = (now_s - self._odd_s) * ODD_A_SECOND
-        self._odd_left, self._odd_s = min(ODD_BURST, self._odd_left + more) - 1, now_s
-        if self._odd_left < 0:
-            raise ProtocolViolation("Too many messages came that ask for nothing.")
 
     def _serve(self, told: m.Hello | m.Capabilities) -> None:
         """Take over what the worker serves, as far as it is accepted."""
@@ -276,7 +247,7 @@ class WebSocketLink:
         try:
             async with asyncio.timeout(self._lease_s):
                 for _ in range(PROBES):
-                    await self._ping()
+                    await self._pulse.ping()
         except TimeoutError:
             raise _Gone(VIOLATION, "it did not answer the first pings") from None
         ready()
@@ -284,7 +255,7 @@ class WebSocketLink:
             await self._clock.sleep_until(self._clock.now() + self._heartbeat_s)
             self._check()
             beat()
-            self._ping()
+            self._pulse.ping()
 
     def _check(self) -> None:
         """Raise what says that the worker is gone although its connection is not."""
@@ -292,24 +263,6 @@ class WebSocketLink:
             raise _Gone(OVERLOADED, "it does not read what it is sent")
         if self._clock.now() - self._heard_s > self._lease_s:
             raise _Gone(NORMAL, f"nothing was heard of it for {self._lease_s:g} s")
-
-    def _ping(self) -> asyncio.Future[None]:
-        """Probe the worker's clock; done when it has answered."""
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pings[self._pinged] = self._clock.now(), answered
-        self._outbox.put(m.Ping(number=self._pinged))
-        self._pinged += 1
-        return answered
-
-    def _ponged(self, pong: m.Pong, now_s: float) -> None:
-        if pong.number not in self._pings:
-            raise ProtocolViolation("A pong was sent that nobody had asked for.")
-        sent_s, answered = self._pings.pop(pong.number)
-        moments = {"got_s": pong.got_s, "answered_s": pong.answered_s}
-        self._offset.add(Probe(sent_s=sent_s, back_s=now_s, **moments))
-        self._pong = pong
-        if not answered.done():
-            answered.set_result(None)
 
     async def _tell_urgencies(self) -> None:
         while True:

@@ -14,8 +14,8 @@ from turnlab.executors.websocket_link import (
     HEARTBEAT_S,
     LEASE_S,
     WebSocketLink,
-    WorkerFacts,
 )
+from turnlab.executors.worker_facts import WorkerFacts
 from turnlab.modules.registry import Registry
 from turnlab.wire import messages as m
 from turnlab.wire.failures import shortened
@@ -59,21 +59,22 @@ async def serve_worker(
     """
     try:
         async with asyncio.timeout(HANDSHAKE_S):
-            link = await _greeted(transport, door, principal, may_relay)
+            link, welcome = await _greeted(transport, door, principal, may_relay)
     except (TurnlabError, TimeoutError) as error:
         await _refuse(transport, error)
     except Disconnected:
         return
     else:
-        await _served(link, door)
+        await _served(link, welcome, door)
 
 
-async def _served(link: WebSocketLink, door: Door) -> None:
+async def _served(link: WebSocketLink, welcome: m.Welcome, door: Door) -> None:
     joined = False
 
     def ready() -> None:
         nonlocal joined
         joined = True
+        link.welcome(welcome)  # before the first Task, which the Hub may have at once
         door.hub.join(link)
         door.on_connected(link.facts)
 
@@ -88,8 +89,8 @@ async def _served(link: WebSocketLink, door: Door) -> None:
 
 async def _greeted(
     transport: Transport, door: Door, principal: str, may_relay: bool
-) -> WebSocketLink:
-    """The Link of a worker that has said hello. Raises ProtocolViolation, Forbidden."""
+) -> tuple[WebSocketLink, m.Welcome]:
+    """The Link of a worker that has said hello, and its answer. Raises TurnlabErrors."""
     hello = m.read(await transport.receive())
     if not isinstance(hello, m.Hello):
         raise ProtocolViolation(f"A worker says hello first, not {hello.type}.")
@@ -125,8 +126,7 @@ async def _greeted(
         heartbeat_s=door.heartbeat_s,
         lease_s=door.lease_s,
     )
-    await transport.send(m.write(welcome))
-    return link
+    return link, welcome
 
 
 def refusals(registry: Registry, offers: tuple[Offer, ...]) -> dict[str, str]:

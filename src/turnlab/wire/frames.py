@@ -52,29 +52,34 @@ def to_json(value: object, default: Callable[[Any], Any] | None = None) -> bytes
 
     Raises ValueError or TypeError if it is no JSON.
     """
+    encoder = _ENCODER if default is None else _encoder(default)
+    text = encoder.encode(value)
     try:
-        return _dumps(value, default, ascii_only=False).encode()
+        return text.encode()
     except UnicodeEncodeError:
-        return _dumps(value, default, ascii_only=True).encode()
+        return _encoder(default, ascii_only=True).encode(value).encode()
 
 
 def from_json(data: bytes | memoryview) -> Any:
     """The JSON value in `data`. Raises ProtocolViolation if it is none."""
     try:
-        return json.loads(str(data, "utf-8"), parse_constant=_refuse)
+        return _DECODER.decode(str(data, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolViolation(f"What should be JSON in UTF-8 is none: {error!s:.200}") from error
 
 
-def _dumps(value: object, default: Callable[[Any], Any] | None, *, ascii_only: bool) -> str:
-    return json.dumps(
-        value,
-        ensure_ascii=ascii_only,
-        allow_nan=False,
-        separators=(",", ":"),
-        default=default,
+def _encoder(
+    default: Callable[[Any], Any] | None = None, *, ascii_only: bool = False
+) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"), default=default
     )
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+# Made once: to make them for each frame would take half of its time.
+_ENCODER = _encoder()
+_DECODER = json.JSONDecoder(parse_constant=_refuse)

@@ -6,15 +6,16 @@ except where a name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from turnlab.errors import ProtocolViolation
 from turnlab.profiles import Interval
 from turnlab.wire import fields as f
 from turnlab.wire.fields import Offer
-from turnlab.wire.frames import MOST_BYTES, MOST_HEADER, pack, unpack
+from turnlab.wire.parser import Bulky as Bulky
+from turnlab.wire.parser import Message as Message
+from turnlab.wire.parser import Parser
 
 PROTOCOL = 1
 
@@ -23,21 +24,6 @@ WINDOW = 32
 
 END = -1
 """The number of the end of a stream, in a cause."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What all of them share."""
-
-    type: ClassVar[str] = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bulky(Message):
-    """One that has a body: `payload`, or where that is large the reference of a medium."""
-
-    payload: bytes | memoryview = b""
-    media: str = field(default="", metadata=f.TEXT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,82 +257,13 @@ class Bye(Message):
     reason: str = field(metadata=f.TEXT)
 
 
-_Reading = tuple[tuple[str, Callable[[object], Any], bool], ...]
-
-
-def _reading(cls: type[Message]) -> _Reading:
-    """The fields of a message: name, check, and whether it must be there."""
-    return tuple(
-        (each.name, each.metadata[f.CHECK], _required(each))
-        for each in fields(cls)
-        if each.name != "payload"
-    )
-
-
-def _required(each: Any) -> bool:
-    return each.default is MISSING and each.default_factory is MISSING
-
-
-def _writing(cls: type[Message]) -> tuple[tuple[str, Callable[[Any], Any] | None, Any], ...]:
-    """The fields of a message: name, how it is sent, and the default that is not sent."""
-    return tuple(
-        (each.name, each.metadata[f.DUMP], _default(each))
-        for each in fields(cls)
-        if each.name != "payload"
-    )
-
-
-def _default(each: Any) -> Any:
-    return each.default if each.default_factory is MISSING else each.default_factory()
-
-
 _ALL: tuple[type[Message], ...] = (
     Hello, Welcome, Ping, Pong, Open, In, InEnd, InFail, Credit, Urgency, Cancel, Started, Out,
     Timing, End, Fail, Stopped, Capabilities, Drain, Bye,
 )  # fmt: skip
-TYPES: dict[str, type[Message]] = {each.type: each for each in _ALL}
-_READINGS = {each: _reading(each) for each in _ALL}
-_WRITINGS = {each: _writing(each) for each in _ALL}
 
+_PARSER = Parser(_ALL)
+TYPES = _PARSER.types
+"""The messages by their type."""
 
-def write(message: Message) -> bytes:
-    """The frame of `message`. Raises ValueError if it is too large or no JSON."""
-    document: dict[str, Any] = {"type": message.type}
-    for name, dump, default in _WRITINGS[type(message)]:
-        value = getattr(message, name)
-        if value is not default and value != default:
-            document[name] = value if dump is None else dump(value)
-    payload = bytes(message.payload) if isinstance(message, Bulky) else b""
-    return pack(document, payload, most_document=MOST_HEADER)
-
-
-def read(data: bytes | memoryview) -> Message:
-    """The message in a frame. Raises ProtocolViolation for whatever is not exactly one."""
-    if len(data) > MOST_BYTES:
-        raise ProtocolViolation(f"A frame of {len(data)} bytes is larger than {MOST_BYTES}.")
-    document, payload = unpack(data, MOST_HEADER)
-    name = document.pop("type", None)
-    cls = TYPES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise ProtocolViolation(f"{name!r:.100} is no type of message.")
-    values = _checked(cls, document)
-    if issubclass(cls, Bulky):
-        values["payload"] = payload
-    elif len(payload):
-        raise ProtocolViolation(f"A {name} was sent with {len(payload)} bytes of payload.")
-    return cls(**values)
-
-
-def _checked(cls: type[Message], document: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, check, required in _READINGS[cls]:
-        if name in document:
-            try:
-                values[name] = check(document.pop(name))
-            except (ValueError, TypeError, OverflowError) as error:
-                raise ProtocolViolation(f"{name} of a {cls.type}: {error!s:.200}.") from error
-        elif required:
-            raise ProtocolViolation(f"A {cls.type} was sent without {name}.")
-    if document:
-        raise ProtocolViolation(f"A {cls.type} was sent with the unknown {list(document)!r:.200}.")
-    return values
+read, write = _PARSER.read, _PARSER.write

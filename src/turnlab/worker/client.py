@@ -25,7 +25,7 @@ LEAST_PAUSE_S, MOST_PAUSE_S = 0.2, 10.0
 LASTED_S = 10.0
 """A connection that lasted so long was a good one."""
 
-STOP_S = 5.0
+STOP_S = 1.0
 """How long cancelled Tasks may take to stop when the worker ends."""
 
 _FATAL = (InvalidToken, Forbidden)

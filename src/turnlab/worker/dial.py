@@ -157,7 +157,11 @@ class HttpMedia:
             raise MissingPackage(_NEEDED) from None
         url = f"{self._url}{PATH}/media/{ref}"
         headers = {"Authorization": self._authorization()}
-        fields: dict[str, Any] = {"timeout": MEDIUM_S, "trust_env": not is_here(self._url)}
+        fields: dict[str, Any] = {
+            "timeout": MEDIUM_S,
+            "trust_env": not is_here(self._url),  # a proxy would be told the token
+            "verify": self._url.startswith("https:"),  # else certificates are read for nothing
+        }
         try:
             async with (
                 httpx2.AsyncClient(**fields) as client,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, cast
 
 from turnlab.chunks import Chunk
@@ -17,22 +14,19 @@ from turnlab.clusters.plan import Step
 from turnlab.conversations import Exchange
 from turnlab.errors import InvalidModule, ModuleFailed, ProtocolViolation, TurnlabError
 from turnlab.modules.base import Inputs
-from turnlab.profiles import Interval, LatencyProfile
+from turnlab.profiles import LatencyProfile
 from turnlab.spill import Spill
 from turnlab.wire import messages as m
 from turnlab.wire.chunks import encode_chunk
 from turnlab.wire.credit import Allowance
 from turnlab.wire.failures import code_of, shortened
-from turnlab.wire.fields import MOST_INTERVALS, MOST_LABEL, MOST_SECONDS
 from turnlab.wire.frames import INLINE, from_json, to_json
 from turnlab.wire.media import Media
 from turnlab.wire.outbox import Outbox
 from turnlab.work import EMBEDDED, Executor, Work
-from turnlab.worker.feeds import FedOrigin, Feed
+from turnlab.worker.feeds import Feed
+from turnlab.worker.measured import Measured
 from turnlab.worker.offering import Offering
-
-_OF_THE_TURN = frozenset({"created", "claimed", "first_input", "first_output", "end"})
-"""Time points that the API end notes itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +51,8 @@ class Job:
         self.told = False
         self._opened, self._bench, self._got_s = opened, bench, got_s
         self._urgency = opened.urgency
-        self._latency = LatencyProfile(bench.clock)
         self._allowance = Allowance()
-        self._intervals_told = self._outputs = 0
+        self._outputs = 0
         spill = Spill()
         self._feeds = {
             each[0]: Feed(
@@ -68,6 +61,7 @@ class Job:
             for each in opened.inputs
         }
         self._inputs = Inputs({feed.kind: feed.stream for feed in self._feeds.values()})
+        self._measured = Measured(LatencyProfile(bench.clock), self._inputs)
         self._result: dict[str, Any] = {}
 
     def take(self, message: m.Message) -> None:
@@ -113,7 +107,7 @@ class Job:
         payload, media = await self._body(self._result_json())
         self._flush()
         self._tell(
-            m.End(task=self._opened.task, payload=payload, media=media, **self._measured(all_=True))
+            m.End(task=self._opened.task, payload=payload, media=media, **self._measured.all())
         )
 
     async def _feed(self, feed: Feed) -> None:
@@ -144,7 +138,7 @@ class Job:
             task_id=opened.task_id,
             step=step,
             inputs=self._inputs,
-            latency=self._latency,
+            latency=self._measured.latency,
             urgency=lambda: self._urgency,
             history=history,
             claim=self._claim,
@@ -174,7 +168,7 @@ class Job:
             )
         if flaw := chunk.flaw():
             raise InvalidModule(f"{step.name} emitted {chunk.kind}, but {flaw}.")
-        measured = self._read()
+        read = self._measured.read()
         await self._allowance.take()
         sent_s = self._bench.clock.now()
         payload, media = await self._body(encode_chunk(chunk))
@@ -188,7 +182,8 @@ class Job:
                 sent_s=sent_s,
                 payload=payload,
                 media=media,
-                **{**self._measured(), **measured},
+                intervals=self._measured.take(),
+                **read,
             )
         )
         self._outputs += 1
@@ -201,44 +196,10 @@ class Job:
     def _grant(self, kind: str, count: int) -> None:
         self._tell_more(m.Credit(task=self._opened.task, kind=kind, count=count))
 
-    def _read(self) -> dict[str, Any]:
-        """What was read last, as far as the API end knows of it."""
-        link = self._inputs.link("", self._bench.clock.now())
-        read: dict[str, Any] = {"first_read_s": self._inputs.first_read_s}
-        if isinstance(link.cause, FedOrigin):
-            read["cause"] = (link.cause.kind, link.cause.number)
-            read |= {"asked_s": link.asked_s, "read_s": link.read_s}
-        return read
-
-    def _measured(self, *, all_: bool = False) -> dict[str, Any]:
-        """What was measured and read since this was told last; points only at the end."""
-        intervals = self._untold()
-        self._intervals_told += len(intervals)
-        points = self._points() if all_ else {}
-        return {
-            **self._read(),
-            "intervals": _sendable(intervals),
-            "points": dict(islice(points.items(), MOST_INTERVALS)),
-        }
-
-    def _untold(self) -> list[Interval]:
-        # An executor that gives the Task to another Worker has these begin anew.
-        start = min(self._intervals_told, len(self._latency.intervals))
-        return self._latency.intervals[start : start + MOST_INTERVALS]
-
     def _flush(self) -> None:
         """Send measurements until the rest fits into one message."""
-        while len(self._latency.intervals) - self._intervals_told > MOST_INTERVALS:
-            intervals = self._untold()
-            self._intervals_told += len(intervals)
-            self._tell_more(m.Timing(task=self._opened.task, intervals=_sendable(intervals)))
-
-    def _points(self) -> dict[str, float]:
-        return {
-            str(name)[:MOST_LABEL]: at_s
-            for name, at_s in self._latency.points.items()
-            if name not in _OF_THE_TURN and _finite(at_s)
-        }
+        while self._measured.plenty:
+            self._tell_more(m.Timing(task=self._opened.task, intervals=self._measured.take()))
 
     def _result_json(self) -> bytes:
         try:
@@ -264,7 +225,7 @@ class Job:
             component=shortened(error.component or ""),
             payload=payload,
             media=media,
-            **self._measured(all_=True),
+            **self._measured.all(),
         )
 
     def _tell(self, end: m.Message) -> None:
@@ -286,21 +247,3 @@ def _body(data: bytes | memoryview) -> tuple[dict[str, Any], tuple[Exchange, ...
     except (KeyError, TypeError, ValueError) as error:
         raise ProtocolViolation(f"A Task was opened with a wrong body: {error!r:.200}") from error
     return values, history
-
-
-def _sendable(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
-    """Without what a Module measured wrongly."""
-    return tuple(
-        Interval(
-            kind=each.kind,
-            label=str(each.label)[:MOST_LABEL],
-            start_s=each.start_s,
-            end_s=each.end_s,
-        )
-        for each in intervals
-        if _finite(each.start_s) and _finite(each.end_s)
-    )
-
-
-def _finite(moment_s: float) -> bool:
-    return math.isfinite(moment_s) and abs(moment_s) <= MOST_SECONDS

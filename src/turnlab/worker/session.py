@@ -61,7 +61,7 @@ class Session:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._transport.send(m.write(hello))
-                answer = m.read(await self._transport.receive())
+                answer = await self._answer()
         except TimeoutError:
             raise Disconnected("the server did not answer the greeting in time") from None
         if isinstance(answer, m.Bye):
@@ -78,6 +78,15 @@ class Session:
             media=self._make_media(answer),
         )
         return answer
+
+    async def _answer(self) -> m.Message:
+        """What the server answers to the greeting, once it has compared the clocks."""
+        while True:
+            message = m.read(await self._transport.receive())
+            if not isinstance(message, m.Ping):
+                return message
+            pong = self._pong(message.number, self._executor.clock.now())
+            await self._transport.send(m.write(pong))
 
     async def run(self) -> None:
         """Do what the server says until the connection ends. Raises Disconnected and why."""
@@ -148,7 +157,7 @@ class Session:
     def _take(self, message: m.Message, now_s: float) -> None:
         match message:
             case m.Ping(number=number):
-                self._pong(number, now_s)
+                self._outbox.put(self._pong(number, now_s))
             case m.Open():
                 self._open(message, now_s)
             case m.Cancel(task=number):
@@ -162,15 +171,13 @@ class Session:
             case _:
                 raise ProtocolViolation(f"A server does not send a {message.type}.")
 
-    def _pong(self, number: int, got_s: float) -> None:
-        self._outbox.put(
-            m.Pong(
-                number=number,
-                got_s=got_s,
-                answered_s=self._executor.clock.now(),
-                running=len(self._jobs),
-                memory_mib=resident_mib(),
-            )
+    def _pong(self, number: int, got_s: float) -> m.Pong:
+        return m.Pong(
+            number=number,
+            got_s=got_s,
+            memory_mib=resident_mib(),
+            running=len(self._jobs),
+            answered_s=self._executor.clock.now(),
         )
 
     def _open(self, opened: m.Open, got_s: float) -> None:
