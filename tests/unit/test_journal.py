@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -596,3 +597,21 @@ journal.task(Task(id=new_id(), track_id="T-A-" + "0" * 32, name="rag", task_name
     with sqlite3.connect(home / "turnlab.sqlite3") as database:
         rows = database.execute("SELECT name, parameters FROM turnlab_task").fetchall()
     assert [(name, json.loads(parameters)) for name, parameters in rows] == [("rag", {"k": 3})]
+
+
+def test_what_has_ended_stays_as_it_is_and_is_not_announced_again(journal: Journal) -> None:
+    """Of two processes that both believe a Track theirs, the first one to end it is right."""
+    track, other = make_track(), make_track()
+    later = Journal(interval_s=0.01)
+    try:
+        with heard(signals.failed_track) as failed, heard(signals.completed_track) as completed:
+            journal.track(replace(track, status=TrackStatus.FAILED))
+            settle(journal)
+            later.track(replace(track, status=TrackStatus.COMPLETED))
+            later.track(replace(other, status=TrackStatus.COMPLETED))
+            settle(later)
+    finally:
+        later.close()
+    assert models.Track.objects.get(track_id=track.track_id).status == TrackStatus.FAILED
+    assert [data["track_id"] for data in failed] == [track.track_id]
+    assert [data["track_id"] for data in completed] == [other.track_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields as dataclass_fields
 from datetime import datetime
 from operator import attrgetter
@@ -30,11 +30,12 @@ class Table:
         self, model: type[models.Model], record: type[Any], connection: BaseDatabaseWrapper
     ) -> None:
         self.model = model
+        self._alias = connection.alias
         fields = _columns(model, record)
         self._names = [f.attname for f in fields]
         self._values = attrgetter(*self._names)
         self._convert = [(i, c) for i, f in enumerate(fields) if (c := _converter(f, connection))]
-        self._stamped = any(f.name == _WRITTEN_AT for f in model._meta.concrete_fields)
+        self.stamped = any(f.name == _WRITTEN_AT for f in model._meta.concrete_fields)
         self.moment = connection.ops.adapt_datetimefield_value
         self._json = [f.attname for f in fields if isinstance(f, models.JSONField)]
         self.upsert = _upsert(model, fields, connection)
@@ -47,15 +48,21 @@ class Table:
         values = list(self._values(record))
         for index, convert in self._convert:
             values[index] = convert(values[index])
-        if self._stamped:
+        if self.stamped:
             values.append(written_at)
         return tuple(values)
+
+    def unwritten(self, keys: Collection[str], written_at: datetime) -> set[str]:
+        """Those of these rows that the upsert has left as they were, since they had ended."""
+        rows = self.model._default_manager.using(self._alias)
+        written = rows.filter(pk__in=list(keys), **{_WRITTEN_AT: written_at})
+        return set(keys) - set(written.values_list("pk", flat=True))
 
     def as_dict(self, record: Any, written_at: datetime) -> dict[str, Any]:
         """The row as `Model.objects.values()` would return it; nothing of it is shared."""
         data = dict(zip(self._names, self._values(record), strict=True))
         data.update({name: json.loads(encode(data[name])) for name in self._json})
-        return {**data, _WRITTEN_AT: written_at} if self._stamped else data
+        return {**data, _WRITTEN_AT: written_at} if self.stamped else data
 
 
 def _plain(value: Any) -> Any:

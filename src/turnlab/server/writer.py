@@ -45,12 +45,13 @@ class Writer:
         self._save_files(batch)
         rows = self._rows(batch, written_at)
         try:
-            self._commit(rows)
+            late = self._commit(rows, written_at)
         except (DataError, IntegrityError, UnicodeError, OverflowError):
-            self._commit_singly(batch, rows)
+            late = self._commit_singly(batch, rows)
         return [
             Announcement(record=record, table=self._table_of(record), written_at=written_at)
-            for record in batch.ends.values()
+            for key, record in batch.ends.items()
+            if key not in late
         ]
 
     def close(self) -> None:
@@ -102,14 +103,20 @@ class Writer:
             tables.append((table, rows))
         return tables
 
-    def _commit(self, tables: _Rows) -> None:
+    def _commit(self, tables: _Rows, written_at: datetime) -> set[str]:
+        """Commit all rows; the keys of those that came too late: the row had ended before."""
+        late: set[str] = set()
         with transaction.atomic(using=self._alias), self._connection.cursor() as cursor:
             for table, rows in tables:
                 if rows:
                     cursor.executemany(table.upsert, list(rows.values()))
+                    if table.stamped and cursor.rowcount < len(rows):
+                        late |= table.unwritten(rows, written_at)
+        return late
 
-    def _commit_singly(self, batch: Batch, tables: _Rows) -> None:
+    def _commit_singly(self, batch: Batch, tables: _Rows) -> set[str]:
         """Commit all rows but those that the database refuses for what they hold."""
+        late: set[str] = set()
         refused: dict[str, Exception] = {}
         with transaction.atomic(using=self._alias), self._connection.cursor() as cursor:
             for table, rows in tables:
@@ -117,10 +124,13 @@ class Writer:
                     try:
                         with transaction.atomic(using=self._alias):
                             cursor.execute(table.upsert, row)
+                            if table.stamped and not cursor.rowcount:
+                                late.add(key)
                     except (DataError, IntegrityError, UnicodeError, OverflowError) as error:
                         refused[key] = error
         for key, reason in refused.items():
             self._refuse(batch, key, reason)
+        return late
 
     def _refuse(self, batch: Batch, key: str, error: Exception) -> None:
         batch.refuse(key)
