@@ -94,7 +94,8 @@ class Turn:
             try:
                 await self._cancel(jobs)
             finally:
-                self._finish(TrackStatus.CANCELLED)
+                failed = self.records.error is not None
+                self._finish(TrackStatus.FAILED if failed else TrackStatus.CANCELLED)
             raise
         except TurnlabError as error:
             self.records.fail(error)

@@ -42,12 +42,23 @@ def is_for_programs(path: str) -> bool:
     return path.startswith(_PROGRAMS) and not path.startswith(_PEOPLE_TOO)
 
 
+class _Programs(ASGIHandler):
+    """Django without a thread for each request, begun and joined beside the Tracks under way.
+
+    All that hops to a thread here are Django's own signals, which share one: the views use none.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """As Django's, less its ThreadSensitiveContext."""
+        await self.handle(scope, receive, send)
+
+
 def _for_programs() -> Any:
     """Django without sessions, forms and messages: each of them hops to a thread and back."""
     whole = settings.MIDDLEWARE
     settings.MIDDLEWARE = PROGRAMS_MIDDLEWARE
     try:
-        return ASGIHandler()
+        return _Programs()
     finally:
         settings.MIDDLEWARE = whole
 
@@ -135,7 +146,7 @@ class Application:
         await self._node.warm(self._warm)
         await self._membership.begin()
         await self._peers.begin()
-        self._sweep = asyncio.create_task(sweep_retention())
+        self._sweep = asyncio.create_task(sweep_retention(self._node.database))
 
     async def _finish(self) -> None:
         """Accept nothing more; workers stay until the Tracks under way have ended."""

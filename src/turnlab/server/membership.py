@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from turnlab import __version__
-from turnlab.errors import ServerLost, TurnlabError
+from turnlab.errors import DatabaseUnavailable, ServerLost, TurnlabError
 from turnlab.home import home_folder, make_folder
 from turnlab.server import models, ownership
 from turnlab.server.node import Node
@@ -48,10 +48,13 @@ class Membership:
     async def begin(self) -> None:
         """Join, take on what a process of this home left behind, and go on with both."""
         self._lock = await asyncio.to_thread(_locked, self._node.id)
+        every_s = self._node.settings.lease_s / 5
         await self._beat()
+        # By itself: inheriting many Tracks takes longer than a lease.
+        self._jobs = [asyncio.create_task(self._go_on(self._beat, every_s))]
         await self._sweep()
-        self._jobs = [
-            asyncio.create_task(self._go_on(self._beat_and_sweep, self._node.settings.lease_s / 5)),
+        self._jobs += [
+            asyncio.create_task(self._go_on(self._sweep, every_s)),
             asyncio.create_task(self._go_on(self._cancel, ASKED_S)),
         ]
 
@@ -75,10 +78,6 @@ class Membership:
             except Exception:
                 logger.exception("The company of other processes cannot be kept")
 
-    async def _beat_and_sweep(self) -> None:
-        await self._beat()
-        await self._sweep()
-
     async def _beat(self) -> None:
         node = self._node
         await node.database.call(
@@ -86,6 +85,7 @@ class Membership:
         )
         now_s = node.hub.clock.now()
         lease_s = node.settings.lease_s
+        await node.let_go()
         self._beaten_s = [at for at in self._beaten_s if at > now_s - 2 * lease_s] + [now_s]
 
     @property
@@ -98,11 +98,11 @@ class Membership:
 
     async def _sweep(self) -> None:
         others = await self._node.database.call(ownership.others, self._node.id)
-        oldest = ownership.silent_since(self._node.settings.lease_s)
+        silent = await self._node.database.call(ownership.silent, self._node.settings.lease_s)
         dead = [
             other.id
             for other in others
-            if (self._may_judge and other.heartbeat_at < oldest) or _abandoned(other.id)
+            if (self._may_judge and other.id in silent) or _abandoned(other.id)
         ]
         before = {other.id for other in self.others}
         self.others = [other for other in others if other.id not in dead]
@@ -111,6 +111,8 @@ class Membership:
                 watcher()
         for node_id in dead:
             await self._bury(node_id)
+        for owned in await self._node.strayed():
+            await self._inherit(owned)
 
     async def _bury(self, node_id: str) -> None:
         """Take over what belonged to a process that is gone: nothing of it is lost or stuck."""
@@ -130,6 +132,8 @@ class Membership:
                     await call(ownership.put_back, self._node.id, [owned.track_id])
                 return
             raise ServerLost()
+        except DatabaseUnavailable:
+            raise  # the next sweep finds it
         except TurnlabError as error:
             await self._node.fail(owned.track_id, error)
 

@@ -7,10 +7,11 @@ import logging
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,12 @@ from turnlab.clusters import Catalogue
 from turnlab.clusters.plan import Plan
 from turnlab.conversations import Conversation
 from turnlab.errors import (
+    DatabaseUnavailable,
+    InternalError,
     NotReady,
     RecordingFailed,
     Saturated,
+    ServerLost,
     StreamCancelled,
     TurnlabError,
 )
@@ -55,6 +59,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 JOURNAL_S = 0.02
+UNTOUCHED_S = 2.0
+"""How long a stopping process waits for Workers to begin with what nobody has begun with."""
 LEAST_DISK = 200 * 2**20
 
 
@@ -107,6 +113,11 @@ class Node:
         """How many Tracks are under way or are about to be."""
         self._needed: Counter[str] = Counter()
         """How many of these need each task."""
+        self._endings: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()
+        """The Tracks that are under way here or about to be, if the table has them."""
+        self.claiming = asyncio.Lock()
+        """Held while Tracks are this process's own in the table and not yet in `_held`."""
         self.accepts = True
         self._waiting = Waiting(self)
         self._tidying = Tidying(self.database)
@@ -152,34 +163,33 @@ class Node:
             talk, new = await self._accepting.conversation(request)
             if new and talk:
                 request = replace(request, conversation_id=talk.id)
-            track = accepted_track(plan, request, source, now=now)
-            owned = Owned(
-                track_id=track.track_id,
-                request=replace(request, begun=int(now)),
-                owner=owner,
-                project=project,
-            )
-            kept = await self.database.call(
-                ownership.insert,
-                track,
-                owned,
-                node=self.id if now else "",
-                new_conversation=talk if new else None,
-                consent=consent,
-                repeat=repeat,
-            )
         except BaseException:
             self._reserve(plan, -int(now))
             await self._accepting.drop(request)
             raise
+        track = accepted_track(plan, request, source, now=now)
+        owned = Owned(
+            track_id=track.track_id,
+            request=replace(request, begun=int(now)),
+            owner=owner,
+            project=project,
+        )
+        insert = partial(
+            ownership.insert,
+            track,
+            owned,
+            node=self.id if now else "",
+            new_conversation=talk if new else None,
+            consent=consent,
+            repeat=repeat,
+        )
+        begin = partial(self._begin, owned, plan, source, talk) if now else None
+        # To its end also if the client goes away meanwhile, or it would be kept and never begun.
+        job = asyncio.create_task(self._keep(insert, owned, plan, begin))
+        job.add_done_callback(_seen)
+        kept = await asyncio.shield(job)
         if kept != track.track_id:
-            self._reserve(plan, -int(now))
-            await self._accepting.drop(request)
             return await self._earlier(kept)
-        if now:
-            self._begin(owned, plan, source, talk)
-        else:
-            self._waiting.look()
         return Accepted(
             track_id=track.track_id, status=track.status, conversation_id=track.conversation_id
         )
@@ -195,6 +205,56 @@ class Node:
         if await self.database.call(ownership.count_waiting) >= self.settings.most_waiting:
             raise Saturated(f"{self.settings.most_waiting} Tracks wait already; try again later.")
         return False
+
+    async def _keep(
+        self,
+        insert: Callable[[], str],
+        owned: Owned,
+        plan: Plan,
+        begin: Callable[[], None] | None,
+    ) -> str:
+        """Insert the Track and `begin` it, or let it wait; the id of the one that there is.
+
+        If it cannot be inserted, or there is another under the same key, nothing is left of it.
+        """
+        if begin:
+            self._held.add(owned.track_id)
+        try:
+            kept = await self.database.call(insert)
+        except BaseException as error:
+            self._forget(owned, plan, begun=begin is not None)
+            if not (isinstance(error, DatabaseUnavailable) and await self._may_be_kept(owned)):
+                await self._accepting.drop(owned.request)
+            raise
+        if kept != owned.track_id:
+            self._forget(owned, plan, begun=begin is not None)
+            await self._accepting.drop(owned.request)
+        elif begin:
+            await self._begun_or_failed(begin, owned)
+        else:
+            self._waiting.look()
+        return kept
+
+    async def _begun_or_failed(self, begin: Callable[[], None], owned: Owned) -> None:
+        """Begin a Track that the table has, or close it there with what kept it from beginning."""
+        try:
+            begin()
+        except Exception as error:
+            failed = error if isinstance(error, TurnlabError) else InternalError(repr(error))
+            await self.fail(owned.track_id, failed)
+            raise
+
+    async def _may_be_kept(self, owned: Owned) -> bool:
+        """Whether a Track may be in the table although inserting it failed."""
+        try:
+            return await self.database.call(ownership.is_kept, owned.track_id)
+        except DatabaseUnavailable:
+            return True
+
+    def _forget(self, owned: Owned, plan: Plan, *, begun: bool = True) -> None:
+        """The Track is not under way here, or not any more."""
+        self._held.discard(owned.track_id)
+        self._reserve(plan, -int(begun))
 
     def _reserve(self, plan: Plan, count: int) -> None:
         """Keep room for the Tracks of `plan`, or give it back."""
@@ -229,17 +289,22 @@ class Node:
         source: Source,
         conversation: Conversation | None,
     ) -> None:
+        """Begin it; it has its room. Raises what keeps it from beginning, and gives that back."""
         request, events = owned.request, Events()
-        turn = self._runner.turn(
-            plan,
-            source,
-            mode=request.mode,
-            conversation=conversation,
-            history=request.history,
-            observer=events,
-            track_id=owned.track_id,
-            priority=request.priority,
-        )
+        try:
+            turn = self._runner.turn(
+                plan,
+                source,
+                mode=request.mode,
+                conversation=conversation,
+                history=request.history,
+                observer=events,
+                track_id=owned.track_id,
+                priority=request.priority,
+            )
+        except BaseException:
+            self._forget(owned, plan)
+            raise
         running = Running(turn, events, owned.owner)
         self._running[owned.track_id] = running
         events.tell("track", {"track_id": owned.track_id, "status": str(TrackStatus.STARTED)})
@@ -252,12 +317,26 @@ class Node:
         except asyncio.CancelledError:
             raise StreamCancelled("The Track was cancelled.") from None
         finally:
+            # To its end, also if somebody cancels once more.
+            ending = asyncio.create_task(self._ended(owned, plan, turn, events))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            ending.add_done_callback(_seen)
+            await asyncio.shield(ending)
+
+    async def _ended(self, owned: Owned, plan: Plan, turn: Turn, events: Events) -> None:
+        """What follows a turn: its records are durable, those who follow it know, room is free."""
+        try:
             await self._durable()
-            events.tell("end", _ending(turn))
-            del self._running[owned.track_id]
-            self._reserve(plan, -1)
-            self._waiting.look()
-            self._tidying.add(owned)
+        finally:
+            running = self._running.pop(owned.track_id)
+            if running.abandoned:
+                events.close()
+            else:
+                events.tell("end", _ending(turn))
+                self._tidying.add(owned)
+            self._forget(owned, plan)
+            self._waiting.ended()
 
     async def _durable(self) -> None:
         """Wait until the records are; a database that is gone for a while comes back."""
@@ -277,9 +356,23 @@ class Node:
         """How many more Tracks may be under way here."""
         return self.settings.most_running - self._begun
 
-    def runnable(self) -> list[str]:
-        """The Clusters whose tasks all have a Worker."""
-        return self._preparing.runnable()
+    def rooms(self) -> dict[str, int]:
+        """How many Tracks may begin, by Cluster, as far as their Workers go."""
+        return self._preparing.rooms(self._needed)
+
+    async def strayed(self) -> list[Owned]:
+        """Tracks that are this process's own by the table alone.
+
+        A transaction may have been committed although its answer was lost with the database.
+        """
+        if self.claiming.locked():
+            return []
+        async with self.claiming:
+            mine = await self.database.call(ownership.under_way, self.id)
+            strayed = [each for each in mine if each not in self._held]
+            if not strayed:
+                return []
+            return await self.database.call(ownership.take_again, self.id, strayed)
 
     async def resume(self, owned: Owned) -> bool:
         """Begin a Track of this process that was accepted earlier; False if there is no room."""
@@ -292,11 +385,13 @@ class Node:
         if not self._preparing.admit(plan, Priority.BATCH, self._needed):
             return False
         self._reserve(plan, 1)
+        self._held.add(owned.track_id)
         try:
             request, source = await self._accepting.source(request, None, (), received_s)
             talk, _ = await self._accepting.conversation(request)
+            owned = await self.database.call(ownership.note_beginning, owned)
         except BaseException:
-            self._reserve(plan, -1)
+            self._forget(owned, plan)
             raise
         self._begin(owned, plan, source, talk)
         return True
@@ -328,10 +423,21 @@ class Node:
     def cancel_here(self, track_id: str) -> bool:
         """Cancel a Track that runs in this process; False if none does."""
         running = self._running.get(track_id)
-        if running is None or running.task is None:
+        if running is None:
             return False
-        running.task.cancel()
+        running.cancel()
         return True
+
+    async def let_go(self) -> None:
+        """Stop what another process has taken over, without a word in the records: it is theirs.
+
+        That happens where this process was silent for longer than its lease.
+        """
+        if self._running:
+            for track_id in await self.database.call(ownership.lost, self.id, list(self._running)):
+                if running := self._running.get(track_id):
+                    logger.warning("%s was taken over by another process", track_id)
+                    running.abandon()
 
     # The process
 
@@ -373,14 +479,38 @@ class Node:
         self.accepts = False
 
     async def finish(self) -> None:
-        """Take no more Tracks; let those under way end, for a while, and cancel the rest."""
+        """Take no more Tracks, and let those under way end, for a while.
+
+        Those that no Worker has begun with are put back; what has not ended by then fails.
+        """
         self.stop_accepting()
+        await self._wait(UNTOUCHED_S)
+        untouched = {id: each for id, each in self._running.items() if each.untouched}
+        for running in untouched.values():
+            running.abandon()
+        await self._put_back(list(untouched))
+        await self._wait(self.settings.stop_s - UNTOUCHED_S)
+        for running in self._running.values():
+            running.cancel(ServerLost("The server was stopped before the Track had ended."))
+        await self._wait(self.settings.stop_s)
+
+    async def _wait(self, most_s: float) -> None:
+        """Wait until nothing is under way, for so long."""
         under_way = [each.task for each in self._running.values() if each.task]
-        if under_way:
-            _, late = await asyncio.wait(under_way, timeout=self.settings.stop_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+        if jobs := [*under_way, *self._endings]:
+            await asyncio.wait(jobs, timeout=most_s)
+
+    async def _put_back(self, track_ids: list[str]) -> None:
+        """Let Tracks that no Worker has begun with wait for another process, or the next start."""
+        if not track_ids:
+            return
+        try:
+            await self.journal.flush()
+            for track_id in track_ids:
+                await self.database.call(ownership.drop_untouched_tasks, track_id)
+            await self.database.call(ownership.put_back, self.id, track_ids)
+        except TurnlabError as error:  # whoever finds this process gone takes them over
+            logger.warning("Tracks that wait could not be put back: %s", error)
 
     async def stop(self) -> None:
         """Free everything, after `finish`. Raises RecordingFailed if records could not be kept."""
@@ -396,8 +526,8 @@ class Node:
             self.database.close()
 
 
-def _seen(task: asyncio.Task[TurnResult]) -> None:
-    """Nobody need have waited for it: its records tell what became of it."""
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody need have waited for it: the records tell what became of it."""
     if not task.cancelled():
         task.exception()
 

@@ -7,13 +7,15 @@ All functions here use the ORM: call them off the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from turnlab.conversations import Conversation
 from turnlab.errors import IdempotencyConflict
@@ -126,30 +128,63 @@ def count_waiting() -> int:
     return models.Track.objects.filter(status=TrackStatus.PENDING).count()
 
 
-def claim_waiting(node: str, clusters: Collection[str], limit: int) -> list[Owned]:
-    """Make up to `limit` waiting Tracks of these Clusters this process's own, live ones first."""
-    waiting = models.Track.objects.filter(status=TrackStatus.PENDING, cluster__in=clusters)
-    return _taken(waiting.order_by("-priority", "created_at"), node, limit)
+def claim_waiting(node: str, rooms: Mapping[str, int], limit: int) -> tuple[list[Owned], bool]:
+    """Make up to `limit` waiting Tracks this process's own, live ones first; and whether more wait.
+
+    `rooms` tells how many of each Cluster may be taken.
+    """
+    waiting = models.Track.objects.filter(status=TrackStatus.PENDING, cluster__in=list(rooms))
+    left = Counter(rooms)
+    with transaction.atomic():
+        found = _locked(waiting.order_by("-priority", "created_at"), limit)
+        fitting = []
+        for row in found:
+            if left[row["cluster"]] > 0:
+                left[row["cluster"]] -= 1
+                fitting.append(row)
+        taken = _taken(fitting, node)
+    return taken, len(found) == limit or len(taken) < len(found)
+
+
+def under_way(node: str) -> list[str]:
+    """The Tracks that this process runs, as the table has it."""
+    mine = models.Track.objects.filter(node=node, status=TrackStatus.STARTED)
+    return list(mine.values_list("track_id", flat=True))
+
+
+def take_again(node: str, track_ids: Collection[str]) -> list[Owned]:
+    """Tracks of this process that it does not run, as if it had inherited them."""
+    mine = models.Track.objects.filter(node=node, status=TrackStatus.STARTED)
+    with transaction.atomic():
+        return _taken(_locked(mine.filter(track_id__in=track_ids), len(track_ids)), node)
+
+
+def is_kept(track_id: str) -> bool:
+    """Whether there is such a Track."""
+    return models.Track.objects.filter(track_id=track_id).exists()
 
 
 def adopt(node: str, dead: Collection[str], limit: int = 100) -> list[Owned]:
     """Make Tracks of processes that are gone this process's own."""
     left = models.Track.objects.filter(status=TrackStatus.STARTED, node__in=dead)
-    return _taken(left.order_by("created_at"), node, limit)
-
-
-def _taken(rows: QuerySet[models.Track], node: str, limit: int) -> list[Owned]:
     with transaction.atomic():
-        found = list(
-            rows.select_for_update(skip_locked=True).values(
-                "track_id", "request", "owner", "project"
-            )[:limit]
+        return _taken(_locked(left.order_by("created_at"), limit), node)
+
+
+def _locked(tracks: QuerySet[models.Track], limit: int) -> list[dict[str, Any]]:
+    """The first of them that no other process is at; none may be at these until the commit."""
+    rows = tracks.select_for_update(skip_locked=True)
+    found = rows.values("track_id", "cluster", "request", "owner", "project")[:limit]
+    return [dict(row) for row in found]
+
+
+def _taken(rows: Iterable[Mapping[str, Any]], node: str) -> list[Owned]:
+    """Make locked Tracks the process's own."""
+    taken = [_owned(row) for row in rows]
+    for each in taken:
+        models.Track.objects.filter(track_id=each.track_id).update(
+            node=node, status=TrackStatus.STARTED, request=each.request.as_json()
         )
-        taken = [_owned(row) for row in found]
-        for each in taken:
-            models.Track.objects.filter(track_id=each.track_id).update(
-                node=node, status=TrackStatus.STARTED, request=each.request.as_json()
-            )
     return taken
 
 
@@ -157,7 +192,7 @@ def _owned(row: Mapping[str, Any]) -> Owned:
     request = TrackRequest.from_json(row["request"])
     return Owned(
         track_id=row["track_id"],
-        request=replace(request, begun=request.begun + 1),
+        request=request,
         owner=row["owner"],
         project=row["project"],
     )
@@ -167,7 +202,7 @@ def may_begin_again(owned: Owned) -> bool:
     """Whether nothing of it had been begun by a Worker, and it was not begun twice already."""
     tasks = models.Task.objects.filter(track_id=owned.track_id)
     untouched = not tasks.exclude(status=TaskStatus.PENDING).exists()
-    return untouched and owned.request.begun <= MOST_BEGINNINGS
+    return untouched and owned.request.begun < MOST_BEGINNINGS
 
 
 def drop_untouched_tasks(track_id: str) -> None:
@@ -176,9 +211,22 @@ def drop_untouched_tasks(track_id: str) -> None:
 
 
 def put_back(node: str, track_ids: Collection[str]) -> None:
-    """Let the Tracks wait again, for whoever has room."""
+    """Let Tracks that were not begun wait again, for whoever has room."""
     mine = models.Track.objects.filter(track_id__in=track_ids, node=node)
     mine.filter(status=TrackStatus.STARTED).update(node="", status=TrackStatus.PENDING)
+
+
+def note_beginning(owned: Owned) -> Owned:
+    """Count that the Track is begun, just before it is."""
+    request = replace(owned.request, begun=owned.request.begun + 1)
+    models.Track.objects.filter(track_id=owned.track_id).update(request=request.as_json())
+    return replace(owned, request=request)
+
+
+def lost(node: str, track_ids: Collection[str]) -> list[str]:
+    """Those of these Tracks that another process has taken over."""
+    taken = models.Track.objects.filter(track_id__in=track_ids).exclude(node=node)
+    return list(taken.values_list("track_id", flat=True))
 
 
 def cancel_waiting(track_id: str) -> bool:
@@ -199,16 +247,10 @@ def to_be_cancelled(node: str) -> list[str]:
 
 
 def beat(node: str, url: str, version: str, started_at: datetime) -> None:
-    """Say that this process is alive."""
-    models.Node.objects.update_or_create(
-        id=node,
-        defaults={
-            "url": url,
-            "version": version,
-            "started_at": started_at,
-            "heartbeat_at": datetime.now(UTC),
-        },
-    )
+    """Say that this process is alive. By the database's clock: the processes' own may differ."""
+    values = {"url": url, "version": version, "started_at": started_at, "heartbeat_at": Now()}
+    if not models.Node.objects.filter(id=node).update(**values):
+        models.Node.objects.create(id=node, **values)
 
 
 def others(node: str) -> list[models.Node]:
@@ -216,9 +258,10 @@ def others(node: str) -> list[models.Node]:
     return list(models.Node.objects.exclude(id=node))
 
 
-def silent_since(lease_s: float) -> datetime:
-    """The moment before which a heartbeat is too old."""
-    return datetime.now(UTC) - timedelta(seconds=lease_s)
+def silent(lease_s: float) -> set[str]:
+    """The processes that have not said for longer than `lease_s` that they are alive."""
+    oldest = Now() - timedelta(seconds=lease_s)
+    return set(models.Node.objects.filter(heartbeat_at__lt=oldest).values_list("id", flat=True))
 
 
 def forget_node(node: str) -> None:

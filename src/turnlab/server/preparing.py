@@ -174,16 +174,23 @@ class Preparing:
     def _embedded_can(self, name: str) -> bool:
         return any(link.id == EMBEDDED and link.places(name) for link in self._hub.links)
 
-    def runnable(self) -> list[str]:
-        """The names of the Clusters, ad-hoc ones included, whose tasks all have somebody."""
-        names = {module.task_name for module in self._registry}
-        able = {name for name in names if self._hub.room(name).places}
-        clusters = [
-            cluster.name
-            for cluster in self._catalogue
-            if all(c.task_name in able for c in cluster.components if c.is_task)
-        ]
-        return [*clusters, *(PREFIX + name for name in able)]
+    def rooms(self, needed: Mapping[str, int]) -> dict[str, int]:
+        """How many Tracks may begin, by Cluster, of those whose tasks all have a Worker.
+
+        Ad-hoc Clusters are among them; `needed` is as for `admit`.
+        """
+        places = {each.task_name: self._hub.room(each.task_name).places for each in self._registry}
+        free = {
+            name: max(0, count * TRACKS_PER_PLACE - needed.get(name, 0))
+            for name, count in places.items()
+            if count
+        }
+        rooms = {PREFIX + name: room for name, room in free.items()}
+        for cluster in self._catalogue:
+            names = [c.task_name or "" for c in cluster.components if c.is_task]
+            if names and all(name in free for name in names):
+                rooms[cluster.name] = min(free[name] for name in names)
+        return rooms
 
 
 def _detector() -> VoiceActivity:

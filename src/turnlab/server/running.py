@@ -9,8 +9,9 @@ from typing import Any, TypeVar, cast
 
 from turnlab.chunks import Chunk, Speech
 from turnlab.clusters.plan import Plan
-from turnlab.errors import ClusterNotRunnable
-from turnlab.tasks import Task
+from turnlab.errors import ClusterNotRunnable, TurnlabError
+from turnlab.records import NullRecorder
+from turnlab.tasks import Task, TaskStatus
 from turnlab.turn import Turn
 from turnlab.turn_result import TurnResult
 from turnlab.work import Observer
@@ -41,7 +42,10 @@ class Events(Observer):
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Add an event; `end` is the last one."""
         self._log.append(Event(len(self._log) + 1, event, data))
-        self._closed = event == "end"
+        self._closed = self._closed or event == "end"
+        self._wake()
+
+    def _wake(self) -> None:
         news, self._news = self._news, []
         for each in news:
             if not each.done():
@@ -54,6 +58,11 @@ class Events(Observer):
         if len(self._log) < MOST_EVENTS:
             profile = chunk.profile()
             self.tell("chunk", {"component": component, "kind": chunk.kind, **profile})
+
+    def close(self) -> None:
+        """Nothing more will be told here: the Track goes on elsewhere."""
+        self._closed = True
+        self._wake()
 
     async def read(self, after: int = 0) -> AsyncIterator[Event]:
         """The events with a higher id than `after`, up to the end of the Track."""
@@ -90,7 +99,29 @@ class Running:
         self.owner = owner
         self.task: asyncio.Task[TurnResult] | None = None
         self._turn = turn
+        self._stopped = False
+        self.abandoned = False
+        """Whether it goes on elsewhere."""
         self._events = events
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no Worker has begun with any Task of it."""
+        return all(task.status is TaskStatus.PENDING for task in self._turn.records.tasks.values())
+
+    def cancel(self, error: TurnlabError | None = None) -> None:
+        """End it now: as cancelled, or as failed with `error`. Only the first call counts."""
+        if self.task is not None and not self._stopped:
+            self._stopped = True
+            if error is not None:
+                self._turn.records.fail(error)
+            self.task.cancel()
+
+    def abandon(self) -> None:
+        """Stop it and write nothing more of it: it is another process's, or will be."""
+        self.abandoned = True
+        self._turn.records.recorder = NullRecorder()
+        self.cancel()
 
     @property
     def track_id(self) -> str:

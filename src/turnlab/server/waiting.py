@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from turnlab.errors import TurnlabError
+from turnlab.errors import DatabaseUnavailable, TurnlabError
 from turnlab.server import ownership
 from turnlab.server.ownership import Owned
 
@@ -29,10 +29,17 @@ class Waiting:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._hungry = asyncio.Event()
+        self._left = False
+        """Whether Tracks may wait that there was no room for."""
 
     def look(self) -> None:
-        """There may be a waiting Track, or room for one."""
+        """There may be a waiting Track, or a Worker for one."""
         self._hungry.set()
+
+    def ended(self) -> None:
+        """A Track has ended, so that there is room for one that waits; mostly none does."""
+        if self._left:
+            self._hungry.set()
 
     async def run(self) -> None:
         """Begin Tracks whenever there may be room, until cancelled."""
@@ -49,23 +56,33 @@ class Waiting:
                 logger.exception("Waiting Tracks cannot be looked for")
 
     async def _take_some(self) -> bool:
-        """Claim and begin some; False if there is no more room or nothing waits."""
+        """Claim and begin some; False if there is no more room or nothing is left that waits."""
+        self._left = True
+        rooms = self._node.rooms()
+        free = {cluster: room for cluster, room in rooms.items() if room}
         room = min(AT_ONCE, self._node.room)
-        clusters = self._node.runnable()
-        if room <= 0 or not clusters:
+        if room <= 0 or not free:
             return False
-        taken = await self._node.database.call(
-            ownership.claim_waiting, self._node.id, clusters, room
-        )
-        return bool(taken) and await self._begin_all(taken)
+        async with self._node.claiming:
+            taken, more = await self._node.database.call(
+                ownership.claim_waiting, self._node.id, free, room
+            )
+            begun = await self._begin_all(taken)
+        self._left = more or not begun or len(free) < len(rooms)
+        return more and begun
 
     async def _begin_all(self, taken: Iterable[Owned]) -> bool:
-        """Begin these; those for which there is no room wait again. False if there were any."""
+        """Begin these; those for which there is no room wait again. False if there were any.
+
+        Raises DatabaseUnavailable; what was not begun by then is found by `Node.strayed`.
+        """
         back = []
         for owned in taken:
             try:
                 if not await self._node.resume(owned):
                     back.append(owned.track_id)
+            except DatabaseUnavailable:
+                raise
             except TurnlabError as error:
                 await self._node.fail(owned.track_id, error)
         if back:

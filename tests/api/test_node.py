@@ -1,0 +1,207 @@
+"""One API process by itself: what is accepted is begun, ended or put back, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from turnlab.clusters import find_clusters
+from turnlab.errors import DatabaseUnavailable, Saturated, ServerLost
+from turnlab.modules.registry import find_modules
+from turnlab.server import models, ownership
+from turnlab.server.membership import Membership
+from turnlab.server.node import Node, NodeSettings
+from turnlab.server.requests import TrackRequest
+from turnlab.work import Priority
+
+PARTS = Path(__file__).parent / "parts"
+
+
+def asked(**changes: object) -> TrackRequest:
+    values = {"cluster": "CLUSTER_FAST", "text": "what a day", "priority": Priority.BATCH}
+    return TrackRequest(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def slow(**changes: object) -> TrackRequest:
+    return asked(
+        text="word " * 100, overrides={"fast_answer": {"word_s": 0.2, "words": 100}}, **changes
+    )
+
+
+def make_node(**settings: object) -> Node:
+    return Node(
+        find_modules([PARTS / "modules"]),
+        find_clusters([PARTS / "clusters"]),
+        NodeSettings(**settings),  # type: ignore[arg-type]
+    )
+
+
+async def stop(node: Node) -> None:
+    await node.finish()
+    await node.stop()
+
+
+@pytest.fixture
+async def node(database: Path) -> AsyncIterator[Node]:
+    node = make_node()
+    yield node
+    await stop(node)
+
+
+async def row(node: Node, track_id: str) -> models.Track:
+    return await node.database.call(models.Track.objects.get, track_id=track_id)
+
+
+async def ended(node: Node, track_id: str) -> models.Track:
+    async with asyncio.timeout(20):
+        while (found := await row(node, track_id)).status in ("pending", "started"):
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_an_accepted_track_completes(node: Node) -> None:
+    accepted = await node.accept(asked(), owner="me")
+    assert (await ended(node, accepted.track_id)).status == "completed"
+    assert node.room == node.settings.most_running
+
+
+async def test_a_client_that_goes_away_while_its_track_is_kept_loses_nothing(node: Node) -> None:
+    accepting = asyncio.create_task(node.accept(asked(), owner="me"))
+    await asyncio.sleep(0)
+    accepting.cancel()
+    await asyncio.gather(accepting, return_exceptions=True)
+    for track in await node.database.call(lambda: list(models.Track.objects.all())):
+        assert (await ended(node, track.track_id)).status == "completed"
+    assert node.room == node.settings.most_running
+
+
+async def test_live_tracks_beyond_the_places_are_refused_and_batch_tracks_wait(
+    database: Path,
+) -> None:
+    node = make_node(most_running=1)
+    first = await node.accept(slow(priority=Priority.LIVE), owner="me")
+    with pytest.raises(Saturated):
+        await node.accept(asked(priority=Priority.LIVE), owner="me")
+    waiting = await node.accept(asked(), owner="me")
+    assert waiting.status == "pending"
+    await node.cancel(first.track_id)
+    assert (await ended(node, waiting.track_id)).status == "completed"
+    await stop(node)
+
+
+async def test_a_track_cancelled_twice_gives_its_room_back(node: Node) -> None:
+    accepted = await node.accept(slow(), owner="me")
+    for _ in range(3):
+        node.cancel_here(accepted.track_id)
+        await asyncio.sleep(0)
+    assert (await ended(node, accepted.track_id)).status == "cancelled"
+    async with asyncio.timeout(5):
+        while node.under_way:
+            await asyncio.sleep(0.01)
+    assert node.room == node.settings.most_running
+
+
+async def test_what_waits_is_all_begun_also_where_much_of_it_does(database: Path) -> None:
+    """As many as are claimed at once, and more, for which one place at a time is free."""
+    node = make_node(most_running=1)
+    ids = [(await node.accept(asked(), owner="me")).track_id for _ in range(40)]
+    for track_id in ids:
+        assert (await ended(node, track_id)).status == "completed"
+    await stop(node)
+
+
+async def test_a_track_that_nobody_has_begun_with_is_put_back_when_the_server_stops(
+    database: Path,
+) -> None:
+    embedded = make_node()
+    accepted = await embedded.accept(asked(), owner="me")
+    await ended(embedded, accepted.track_id)
+    await stop(embedded)
+    node = make_node(stop_s=2.0)
+    link = node.hub.links[0]
+    accepted = await node.accept(asked(), owner="me")
+    node.hub.leave(link)  # before any Task was handed out: nothing has run on this loop yet
+    await stop(node)
+    again = make_node()
+    assert (await ended(again, accepted.track_id)).status == "completed"
+    await stop(again)
+
+
+async def test_a_track_that_is_still_under_way_when_the_server_stops_fails_with_a_reason(
+    database: Path,
+) -> None:
+    node = make_node(stop_s=0.1)
+    accepted = await node.accept(slow(), owner="me")
+    async with asyncio.timeout(10):
+        while node.running(accepted.track_id).untouched:  # type: ignore[union-attr]
+            await asyncio.sleep(0.01)
+    await node.finish()
+    found = await row(node, accepted.track_id)
+    assert (found.status, found.error_code) == ("failed", ServerLost.code)
+    await node.stop()
+
+
+async def test_a_track_that_another_process_took_over_is_let_go(node: Node) -> None:
+    accepted = await node.accept(slow(), owner="me")
+    mine = models.Track.objects.filter(track_id=accepted.track_id)
+    await node.database.call(mine.update, node="N-other")
+    await node.let_go()
+    async with asyncio.timeout(5):
+        while node.under_way:
+            await asyncio.sleep(0.01)
+    assert (await row(node, accepted.track_id)).status == "started"
+
+
+async def test_a_failure_while_inheriting_costs_a_track_nothing(node: Node) -> None:
+    """A Track whose database failed before it was begun counts as not begun."""
+    accepted = await node.accept(asked(), owner="me")
+    await ended(node, accepted.track_id)
+    before = models.Track.objects.filter(track_id=accepted.track_id)
+    await node.database.call(before.update, status="started", node="N-dead")
+    await node.database.call(models.Task.objects.all().delete)
+    for _ in range(3):
+        (owned,) = await node.database.call(ownership.adopt, "N-dead", ["N-dead"])
+    assert await node.database.call(ownership.may_begin_again, owned)
+
+
+async def test_a_process_that_is_gone_leaves_nothing_stuck(database: Path) -> None:
+    gone = make_node()
+    membership = Membership(gone)
+    await membership.begin()
+    under_way = await gone.accept(slow(), owner="me")
+    async with asyncio.timeout(10):
+        while gone.running(under_way.track_id).untouched:  # type: ignore[union-attr]
+            await asyncio.sleep(0.01)
+    await gone.journal.flush()
+    # As if it had been killed: nothing more of it reaches the database, and its lock is free.
+    gone.running(under_way.track_id).abandon()  # type: ignore[union-attr]
+    await gone.stop()
+    membership._lock.close()  # type: ignore[union-attr]
+    for job in membership._jobs:
+        job.cancel()
+    heir = make_node()
+    company = Membership(heir)
+    await company.begin()
+    found = await ended(heir, under_way.track_id)
+    assert (found.status, found.error_code) == ("failed", ServerLost.code)
+    tasks = await heir.database.call(lambda: list(models.Task.objects.all()))
+    assert not [task for task in tasks if task.status in ("pending", "started")]
+    assert not await heir.database.call(lambda: models.Node.objects.exclude(id=heir.id).exists())
+    await heir.finish()
+    await company.end()
+    await heir.stop()
+
+
+async def test_a_database_that_refuses_leaves_no_room_taken(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise DatabaseUnavailable()
+
+    monkeypatch.setattr(ownership, "insert", refuse)
+    with pytest.raises(DatabaseUnavailable):
+        await node.accept(asked(), owner="me")
+    assert node.room == node.settings.most_running
