@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from turnlab.server import models, ownership
 from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings
 from turnlab.server.requests import TrackRequest
+from turnlab.server.running import Running
 from turnlab.work import Priority
 
 PARTS = Path(__file__).parent / "parts"
@@ -56,10 +57,26 @@ async def row(node: Node, track_id: str) -> models.Track:
 
 
 async def ended(node: Node, track_id: str) -> models.Track:
+    """The row of a Track that has ended, once nothing of it is under way here."""
     async with asyncio.timeout(20):
         while (found := await row(node, track_id)).status in ("pending", "started"):
             await asyncio.sleep(0.01)
+    await until(lambda: node.running(track_id) is None)
     return found
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def begun(node: Node, track_id: str) -> Running:
+    """The Track, once a Worker has begun with a Task of it."""
+    running = node.running(track_id)
+    assert running is not None
+    await until(lambda: not running.untouched)
+    return running
 
 
 async def test_an_accepted_track_completes(node: Node) -> None:
@@ -73,6 +90,7 @@ async def test_a_client_that_goes_away_while_its_track_is_kept_loses_nothing(nod
     await asyncio.sleep(0)
     accepting.cancel()
     await asyncio.gather(accepting, return_exceptions=True)
+    await until(lambda: not node.under_way)
     for track in await node.database.call(lambda: list(models.Track.objects.all())):
         assert (await ended(node, track.track_id)).status == "completed"
     assert node.room == node.settings.most_running
@@ -98,9 +116,7 @@ async def test_a_track_cancelled_twice_gives_its_room_back(node: Node) -> None:
         node.cancel_here(accepted.track_id)
         await asyncio.sleep(0)
     assert (await ended(node, accepted.track_id)).status == "cancelled"
-    async with asyncio.timeout(5):
-        while node.under_way:
-            await asyncio.sleep(0.01)
+    await until(lambda: not node.under_way)
     assert node.room == node.settings.most_running
 
 
@@ -135,9 +151,7 @@ async def test_a_track_that_is_still_under_way_when_the_server_stops_fails_with_
 ) -> None:
     node = make_node(stop_s=0.1)
     accepted = await node.accept(slow(), owner="me")
-    async with asyncio.timeout(10):
-        while node.running(accepted.track_id).untouched:  # type: ignore[union-attr]
-            await asyncio.sleep(0.01)
+    await begun(node, accepted.track_id)
     await node.finish()
     found = await row(node, accepted.track_id)
     assert (found.status, found.error_code) == ("failed", ServerLost.code)
@@ -149,9 +163,7 @@ async def test_a_track_that_another_process_took_over_is_let_go(node: Node) -> N
     mine = models.Track.objects.filter(track_id=accepted.track_id)
     await node.database.call(mine.update, node="N-other")
     await node.let_go()
-    async with asyncio.timeout(5):
-        while node.under_way:
-            await asyncio.sleep(0.01)
+    await until(lambda: not node.under_way)
     assert (await row(node, accepted.track_id)).status == "started"
 
 
@@ -172,12 +184,10 @@ async def test_a_process_that_is_gone_leaves_nothing_stuck(database: Path) -> No
     membership = Membership(gone)
     await membership.begin()
     under_way = await gone.accept(slow(), owner="me")
-    async with asyncio.timeout(10):
-        while gone.running(under_way.track_id).untouched:  # type: ignore[union-attr]
-            await asyncio.sleep(0.01)
+    running = await begun(gone, under_way.track_id)
     await gone.journal.flush()
     # As if it had been killed: nothing more of it reaches the database, and its lock is free.
-    gone.running(under_way.track_id).abandon()  # type: ignore[union-attr]
+    running.abandon()
     await gone.stop()
     membership._lock.close()  # type: ignore[union-attr]
     for job in membership._jobs:
