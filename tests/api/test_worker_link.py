@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,12 @@ from turnlab.modules.base import Context, Inputs, Module
 from turnlab.profiles import SpanKind
 from turnlab.testing import Block, Each, Hang, Pause, Read, Rig, scripted
 from turnlab.tracks import Mode
+from turnlab.wire import messages as m
+from turnlab.wire.frames import to_json
+from turnlab.wire.transports import MemoryTransport, pair
 from turnlab.work import Observer
+from turnlab.worker import ServedModules
+from turnlab.worker.session import Session
 
 RATE = 16_000
 VOICE = Audio(samples=np.linspace(-0.5, 0.5, 160, dtype=np.float32), sample_rate=RATE)
@@ -381,6 +387,65 @@ async def test_a_task_beyond_its_time_is_stopped_at_the_worker():
         result = await rig.run(VOICE)
         assert result.error.code == "module_timeout"
         await rig.until(lambda: rig.hub.links[0].room == 8)
+
+
+@asynccontextmanager
+async def session_of(rig: WorkerRig) -> AsyncIterator[tuple[MemoryTransport, Session]]:
+    """A worker's end that is welcome and runs, and the server's end of its connection."""
+    here, there = pair()
+    offering = ServedModules(rig.registry, [module.task_name for module in rig.registry])
+    session = Session(there, rig.executor, offering, lambda _: rig.media)
+    welcome = m.Welcome(
+        worker_id="a-worker", node="n", accepted=(), refused={}, heartbeat_s=5.0, lease_s=15.0
+    )
+    await here.send(m.write(welcome))
+    hello = m.Hello(
+        protocol=m.PROTOCOL, worker_id="a-worker", name="a", modules=offering.offers(),
+        concurrency=offering.concurrency, hardware={}, pid=1,
+    )  # fmt: skip
+    await session.open(hello)
+    await here.receive()
+    running = asyncio.create_task(session.run())
+    try:
+        yield here, session
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_task_that_is_cancelled_as_it_is_opened_is_told_and_leaves_nothing():
+    """Both messages are there before the worker has begun with the Task."""
+    hang = scripted("speech2text", [Audio], Transcript, Hang())
+    async with opened(hang) as rig, session_of(rig) as (here, session):
+        opening = m.Open(
+            task=0, task_id="t", attempt=1, track_id="T", component="speech2text",
+            task_name="speech2text", version="1", inputs=(("Audio", "user", 0),), urgency=0,
+            priority=0, payload=to_json({"params": {}, "history": []}),
+        )  # fmt: skip
+        await here.send(m.write(opening))
+        await here.send(m.write(m.Cancel(task=0)))
+        told = m.read(await asyncio.wait_for(here.receive(), 5))
+        assert told == m.Stopped(task=0)
+        await asyncio.wait_for(session.idle(), 5)
+        assert session.running == 0
+
+
+async def test_what_changed_while_the_worker_was_greeted_is_told():
+    module = scripted("speech2text", [Audio], Transcript, WORD)
+    async with opened(module) as rig:
+        client = rig.worker()
+        greet = client._greet
+
+        async def changing(session: Session) -> m.Welcome:
+            welcome = await greet(session)
+            client._offering.concurrency = 3
+            client.changed()  # while nobody can be told yet
+            return welcome
+
+        client._greet = changing
+        rig.start(client)
+        await rig.joined()
+        await rig.until(lambda: rig.hub.links[0].room == 3)
 
 
 # Workers that go

@@ -12,8 +12,10 @@ import pytest
 
 from tests.api.worker_rig import WorkerRig, opened, settle
 from turnlab.chunks import Audio, Transcript
+from turnlab.errors import InvalidRequest, TooLarge
 from turnlab.executors.websocket_server import serve_worker
 from turnlab.testing import scripted
+from turnlab.wire import media
 from turnlab.wire import messages as m
 from turnlab.wire.chunks import encode_chunk
 from turnlab.wire.fields import Offer
@@ -282,3 +284,36 @@ async def test_a_reply_to_no_ping_keeps_the_worker_out():
         await settle()
         assert not rig.hub.links
         assert there.closed
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    yield b""
+
+
+async def test_a_worker_may_have_so_many_media_kept_and_no_more(monkeypatch):
+    monkeypatch.setattr(media, "MOST_REFS", 2)
+    exchange = media.MediaExchange("node-1")
+    refs = [media.new_ref("node-1") for _ in range(4)]
+    for ref in refs[:2]:
+        await exchange.receive(ref, nothing(), "one")
+    with pytest.raises(TooLarge):
+        await exchange.receive(refs[2], nothing(), "one")
+    await exchange.receive(refs[2], nothing(), "two")
+    await exchange.put(b"the process itself has no such limit")
+    await exchange.delete(refs[0])
+    await exchange.receive(refs[3], nothing(), "one")
+    exchange.close()
+
+
+async def test_a_medium_that_never_comes_is_given_up(monkeypatch):
+    monkeypatch.setattr(media, "KEEP_S", 0.01)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b"a"
+        await asyncio.get_running_loop().create_future()
+
+    exchange = media.MediaExchange("node-1", most_bytes=4)
+    with pytest.raises(InvalidRequest, match="too long"):
+        await asyncio.wait_for(exchange.receive(media.new_ref("node-1"), never(), "one"), 5)
+    await exchange.put(b"full")  # all the room is there again
+    exchange.close()

@@ -24,22 +24,30 @@ from turnlab.chunks import (
     Value,
 )
 from turnlab.clusters import make_plan
-from turnlab.errors import ClaimLost, InvalidRequest, ModuleFailed
+from turnlab.errors import ClaimLost, InvalidRequest, ModuleFailed, WorkerLost
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.executors.embedded_link import EmbeddedLink
 from turnlab.executors.http_claims import Outcome
 from turnlab.executors.http_handover import HandedSound
 from turnlab.executors.http_link import HttpLink
-from turnlab.executors.http_results import check_timings, chunk_of, failure_of, further
+from turnlab.executors.http_results import (
+    check_timings,
+    chunk_of,
+    failure_of,
+    further,
+    note_timings,
+)
 from turnlab.executors.hub import Hub
 from turnlab.machine import Machine
-from turnlab.modules.base import Module
+from turnlab.modules.base import Inputs, Module
 from turnlab.modules.registry import Registry
+from turnlab.profiles import LatencyProfile
 from turnlab.runner import Runner
 from turnlab.testing import FakeClock, Pause, cluster_of
 from turnlab.testing.clock import settle
 from turnlab.testing.recorder import MemoryRecorder
 from turnlab.testing.scripted import Action, Hang, ScriptedTurn, scripted
+from turnlab.work import Work
 
 LEASE_S = 15.0
 WAIT_S = 20.0
@@ -328,6 +336,72 @@ async def test_when_the_server_stops_polls_end_and_what_they_had_is_lost():
     assert house.hub.links == (house.hub.links[0],)
 
 
+async def test_who_has_gone_is_given_nothing():
+    house = House(Shout)
+    link = house.link()
+    link.close()
+    step = make_plan(cluster_of(Shout), house.registry, given=[Transcript]).steps[0]
+    work = Work(
+        track_id="T",
+        task_id="t",
+        step=step,
+        inputs=Inputs({}),
+        latency=LatencyProfile(house.clock),
+        urgency=lambda: 1,
+        history=(),
+        claim=lambda *_, **__: None,
+    )
+    with pytest.raises(WorkerLost):
+        await asyncio.wait_for(anext(link.perform(work, 1)), 5)
+    assert link.running == 0
+
+
+class Slowly(Shelf):
+    """Waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def sound(self, pieces: Iterable[Any]) -> HandedSound:
+        await self.go.wait()
+        return await super().sound(pieces)
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["closed", "polls no more"])
+async def test_who_goes_while_its_input_is_made_ready_has_lost_the_task(gone: bool):
+    house = House(Hear)
+    house.shelf = Slowly()
+    link = house.link(tasks=("hear",))
+    poll = ask(link)
+    run = house.begin(VOICE)
+    await settle()
+    if not gone:
+        poll.cancel()
+        await settle()
+    link.close()
+    house.shelf.go.set()
+    other = house.link("W-2", tasks=("hear",))
+    task = await given(ask(other))
+    assert task["attempt"] == 2
+    other.complete(task["id"], task["claim"], Outcome(chunk=SAID))
+    assert (await asyncio.wait_for(run, 5)).error is None
+    assert poll.cancelled() if not gone else poll.result() is None
+
+
+async def test_a_poll_whose_task_is_cancelled_on_its_way_ends():
+    house = House(Hear)
+    house.shelf = Slowly()
+    link = house.link(tasks=("hear",))
+    poll = ask(link)
+    run = house.begin(VOICE)
+    await settle()
+    assert not poll.done()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    assert await asyncio.wait_for(poll, 5) is None
+
+
 async def test_what_an_earlier_component_fails_with_reaches_no_worker():
     failing = scripted("speech2text", [Audio], Transcript, ValueError("no"))
     house = House(failing, Shout)
@@ -411,6 +485,33 @@ def test_sound_is_mixed_down_and_audio_gets_its_rate():
     assert (audio.sample_rate, audio.duration_s) == (16_000, pytest.approx(0.1, abs=0.01))
 
 
+def flac(rate: int, channels: int, seconds: float) -> bytes:
+    """Silence, which takes next to no room."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate, channels, format="FLAC", subtype="PCM_16") as sound:
+        block = np.zeros((rate, channels), dtype=np.int16)
+        for _ in range(int(seconds)):
+            sound.write(block)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(96_000, 8, 1), (8_000, 8, 600)])
+def test_a_small_file_that_claims_much_is_refused_before_it_is_decoded(rate, channels, seconds):
+    file = flac(rate, channels, seconds)
+    assert len(file) < 2**20
+    with pytest.raises(InvalidRequest, match=r"claims|longer"):
+        chunk_of(Speech, {"text": "a"}, file)
+
+
+def test_many_blocks_of_many_channels_become_one_channel():
+    tone = np.sin(np.arange(200_000) / 20).astype(np.float32) / 2
+    file = io.BytesIO()
+    soundfile.write(file, np.stack([tone, -tone, tone], axis=1), 24_000, "FLOAT", format="WAV")
+    speech = chunk_of(Speech, {}, file.getvalue())
+    assert isinstance(speech, Speech)
+    np.testing.assert_allclose(speech.samples, tone / 3, atol=1e-6)
+
+
 @pytest.mark.parametrize("file", [b"", b"no sound", wav(0)])
 def test_a_file_that_is_no_sound_is_refused(file: bytes):
     with pytest.raises(InvalidRequest):
@@ -434,6 +535,17 @@ def test_a_file_that_is_no_sound_is_refused(file: bytes):
 def test_timings_that_say_nothing_are_refused(profile: dict[str, Any]):
     with pytest.raises(InvalidRequest):
         check_timings(profile)
+
+
+@pytest.mark.parametrize("told", [{"model_a": 3600.0, "wait_b": 1200.0}, {"model_a": 0.5}, {}])
+def test_durations_are_held_to_how_long_the_worker_had_the_task(told: dict[str, float]):
+    latency = LatencyProfile(FakeClock())
+    note_timings(latency, told, (99.0, 100.0), 0.0)
+    spans = [(each.label, each.start_s, each.end_s) for each in latency.intervals]
+    assert all(99.0 <= start_s <= end_s <= 100.0 for _, start_s, end_s in spans)
+    lengths = {label: end_s - start_s for label, start_s, end_s in spans}
+    wanted = {"a": 0.75, "b": 0.25} if len(told) == 2 else {"a": 0.5} if told else {}
+    assert lengths == pytest.approx(wanted)
 
 
 def test_moments_are_unix_seconds_or_iso_8601():

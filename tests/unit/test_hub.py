@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from turnlab.chunks import Audio, Chunk, Reply, Transcript, Value
 from turnlab.clusters.plan import make_plan
 from turnlab.errors import NoWorker, Saturated, WorkerLost
+from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.executors.embedded_link import EmbeddedLink
 from turnlab.executors.hub import Hub
-from turnlab.modules.base import Inputs
+from turnlab.machine import Machine
+from turnlab.modules.base import Inputs, Module
 from turnlab.modules.registry import Registry
 from turnlab.profiles import LatencyProfile
 from turnlab.runner import Runner
+from turnlab.server.peers import Lent
 from turnlab.streams import LEAD
 from turnlab.testing.clock import FakeClock
 from turnlab.testing.rig import Rig, cluster_of
-from turnlab.testing.scripted import Each, scripted
+from turnlab.testing.scripted import Each, Hang, scripted
 from turnlab.tracks import TrackStatus
 from turnlab.work import Work
 
@@ -306,3 +310,126 @@ async def test_a_task_that_waits_for_the_place_of_its_producer_does_not_hold_it_
     rig.runner = Runner(hub, rig.recorder)
     result = await rig.run(Transcript(text="hi", final=True), kinds=(Transcript,))
     assert result.track.status is TrackStatus.COMPLETED
+
+
+async def test_a_worker_that_left_with_a_task_in_hand_comes_back_with_as_many_places() -> None:
+    hub = Hub()
+    before, after = (FakeLink("W1", {"answer": 9}, room=1) for _ in range(2))
+    hub.join(before)
+    first = asyncio.create_task(run(hub, work_of("T1")))
+    await spin()
+    second = asyncio.create_task(run(hub, work_of("T2")))
+    await spin()
+    before.go.set()
+    while hub.room("answer").waiting:  # noqa: ASYNC110 - it is about this very moment
+        await asyncio.sleep(0)
+    assert len(before.given) == 1  # the second was handed out, and nobody has begun with it
+    hub.leave(before)
+    hub.join(after)
+    third = asyncio.create_task(run(hub, work_of("T3")))
+    await spin()
+    assert len(after.given) == 1
+    assert (hub.room("answer").running, hub.room("answer").waiting) == (1, 1)
+    after.go.set()
+    await asyncio.gather(first, second, third)
+    assert {track for track, *_ in after.given} == {"T2", "T3"}
+    assert (hub.running_on(before), hub.running_on(after)) == (0, 0)
+
+
+async def test_a_worker_that_leaves_later_leaves_nobody_waiting_for_long() -> None:
+    hub = Hub(patience_s=0.04, longest_wait_s=60.0)
+    link = FakeLink("W1", {"answer": 1})
+    hub.join(link)
+    first = asyncio.create_task(run(hub, work_of("T1")))
+    await spin()
+    second = asyncio.create_task(run(hub, work_of("T2")))
+    assert not (await asyncio.wait([second], timeout=0.08))[0]  # somebody serves it
+    hub.leave(link)
+    with pytest.raises(NoWorker, match="No worker serves answer"):
+        await asyncio.wait_for(second, 10)
+    link.go.set()
+    await first
+
+
+class Relay(FakeLink):
+    """The Workers of another process, where a Task waits until the test lets it go on."""
+
+    def __init__(self, module: type[Module]) -> None:
+        super().__init__("N1", {module.task_name: 1}, transport="node")
+        self.executor = EmbeddedExecutor(Machine(clock=FakeClock()))
+
+    async def perform(self, work: Work, attempt: int) -> AsyncIterator[Chunk]:
+        self.given.append((work.track_id, work.step.name, attempt))
+        await self.go.wait()
+        async for chunk in self.executor.perform(work):
+            yield chunk
+
+
+@pytest.mark.parametrize("rest", [[Reply(text="late")], [Hang()]], ids=["ends", "hangs"])
+async def test_the_time_of_a_task_begins_once_another_process_begins_with_it(rest: Any) -> None:
+    slow = scripted("answer", [Transcript], Reply, *rest, timeout_s=1.0)
+    rig = Rig(slow, given=[Transcript])
+    hub, relay = Hub(rig.clock), Relay(slow)
+    relay.executor = rig.executor
+    hub.join(relay)
+    rig.runner = Runner(hub, rig.recorder)
+    said = Transcript(text="hi", final=True)
+    turn = asyncio.create_task(rig.run(said, kinds=(Transcript,)))
+    await spin()
+    assert relay.given
+    await rig.clock.advance(60.0)
+    assert not turn.done()
+    relay.go.set()
+    result = await asyncio.wait_for(turn, 10)
+    wanted = "" if rest != [Hang()] and isinstance(rest[0], Reply) else "module_timeout"
+    assert (result.error.code if result.error else "") == wanted
+
+
+async def test_what_is_lent_to_another_process_is_what_nobody_else_uses() -> None:
+    hub = Hub()
+    link = FakeLink("W1", {"answer": 2}, room=2)
+    hub.join(link)
+    theirs, others = hub.own(), hub.own()
+    lent = [Lent(hub, Registry([HEAR, ANSWER]), each) for each in (theirs, others)]
+
+    def told() -> list[tuple[int, int]]:
+        for each in lent:
+            each.renew()
+        return [(each.concurrency, each.offers()[0].places) for each in lent]
+
+    assert told() == [(2, 2), (2, 2)]
+    runs = [asyncio.create_task(taken(theirs.perform(work_of("T1"))))]
+    await spin()
+    assert told() == [(2, 2), (1, 1)]
+    runs.append(asyncio.create_task(run(hub, work_of("T2"))))
+    await spin()
+    # One place is told of all the same: a Task that only this Worker can run may wait for it.
+    assert told() == [(1, 1), (0, 1)]
+    link.go.set()
+    await asyncio.gather(*runs)
+    assert told() == [(2, 2), (2, 2)]
+
+
+async def test_a_process_whose_workers_are_busy_is_passed_over_for_the_embedded_worker() -> None:
+    hub = Hub()
+    busy = FakeLink("N1", {"answer": 1}, transport="node", room=0)
+    near = FakeLink("embedded", {"answer": 1}, transport="embedded")
+    near.go.set()
+    hub.join(busy)
+    hub.join(near)
+    assert await run(hub, work_of()) == ["by embedded"]
+
+
+async def test_whoever_lends_workers_is_told_when_they_get_busy_and_free() -> None:
+    hub = Hub()
+    seen: list[int] = []
+    hub.watch(lambda: seen.append(hub.room("answer").running), tasks=True)
+    link = FakeLink("W1", {"answer": 1})
+    link.go.set()
+    hub.join(link)
+    await run(hub, work_of())
+    assert seen == [0, 1, 0]
+
+
+async def taken(chunks: AsyncIterator[Chunk]) -> list[Chunk]:
+    return [chunk async for chunk in chunks]

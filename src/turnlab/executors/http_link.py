@@ -40,6 +40,8 @@ class _Offer:
     ready: bool = False
     """Whether all of its input is there."""
     taken: asyncio.Future[_Poll] = field(default_factory=new_future)
+    poll: _Poll | None = None
+    """Where it goes to, once that is known."""
 
 
 class HttpLink:
@@ -156,6 +158,7 @@ class HttpLink:
 
     async def perform(self, work: Work, attempt: int) -> AsyncIterator[Chunk]:
         """The one Chunk that the Task makes. Raises WorkerLost, and what the Worker reports."""
+        self._check()
         offer = _Offer(work=work, attempt=attempt)
         self._offers.append(offer)  # at once, so that the Hub sees the place as taken
         names: list[str] = []
@@ -181,11 +184,12 @@ class HttpLink:
         given: Given | None = None
         while True:
             self._match()
-            poll = await offer.taken
+            poll = await self._taken(offer)
             asked_s = self._clock.now()
             work.claim(worker_id=self.id, attempt=offer.attempt, at_s=asked_s)
             if given is None:
                 given = await hand_over(inputs, self._handover, names)
+                self._check()
             if not poll.answer.done():
                 break
             offer.taken = new_future()
@@ -202,7 +206,20 @@ class HttpLink:
         with suppress(ValueError):
             self._offers.remove(offer)
         self._claims.drop(offer.work)
+        if (poll := offer.poll) is not None and not poll.answer.done():
+            poll.answer.set_result(None)  # it was to get the Task; its Worker asks again
         self._changed()
+
+    async def _taken(self, offer: _Offer) -> _Poll:
+        """The poll that the Task goes to. Raises WorkerLost."""
+        self._check()  # nobody answers what is offered after the end
+        offer.poll = await offer.taken
+        return offer.poll
+
+    def _check(self) -> None:
+        """Raise WorkerLost if the Worker has gone."""
+        if self.draining:
+            raise self._lost("has gone")
 
     def _match(self) -> None:
         """Give the Tasks whose input is there to the polls, the oldest first."""

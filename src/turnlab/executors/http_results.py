@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from turnlab.audio import MOST_CHANNELS, RATE, RATES_HZ
+from turnlab.audio import RATE, RATES_HZ
 from turnlab.chunks import (
     Audio,
     Caption,
@@ -38,12 +38,19 @@ MOST_TIMINGS = 200
 MOST_SPEECH_S = 3_600.0
 """Of the sound that one Task may make."""
 
+MOST_SAMPLES = 32 * 2**20
+"""The same in samples of all channels: what 64 MiB of 16-bit WAV hold, 23 min at 24 kHz."""
+
+MOST_SAMPLES_PER_S = 48_000 * 8
+"""Of all channels together: a small file can claim more than is worth decoding."""
+
 RESERVED = ("created", "claimed", "first_input", "first_output", "end")
 """Points that the API end itself notes."""
 
 _TIMING = re.compile(r"(ts|model|transfer|wait)_([A-Za-z0-9_]{1,64})")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST_MESSAGE = 2_000
+_BLOCK = 2**16
 
 
 def chunk_of(kind: type[Chunk], profile: Mapping[str, Any], file: bytes | None = None) -> Chunk:
@@ -103,7 +110,8 @@ def note_timings(
     `held` is when the Worker got the Task and when it gave the result; `unix_s` is the Unix time
     less the API's clock. Moments are as good as the Worker's wall clock, and moved into `held`.
     Only the length of a duration is known, not when it was: they are laid end to end, in
-    their order, up to the end of `held`.
+    their order, up to the end of `held`. Together they cannot have been longer than it: where the
+    Worker says so, for it counted twice what went on at once, all are shortened alike.
     """
     began_s, ended_s = held
     durations: list[tuple[SpanKind, str, float]] = []
@@ -113,10 +121,13 @@ def note_timings(
             latency.point(label, min(max(value - unix_s, began_s), ended_s))
         else:
             durations.append((SpanKind(family), label, value))
+    total_s = sum(length_s for _, _, length_s in durations)
+    share = min(1.0, (ended_s - began_s) / total_s) if total_s else 1.0
     at_s = ended_s
     for kind, label, length_s in reversed(durations):
-        latency.add(kind, label, at_s - length_s, at_s)
-        at_s -= length_s
+        start_s = max(began_s, at_s - share * length_s)  # sums of fractions are not exact
+        latency.add(kind, label, start_s, at_s)
+        at_s = start_s
 
 
 def _timing(key: str, value: object) -> float:
@@ -257,15 +268,35 @@ def _decoded(file: bytes) -> tuple[np.ndarray[Any, np.dtype[np.float32]], int]:
     try:
         with soundfile.SoundFile(io.BytesIO(file)) as sound:
             rate, channels = sound.samplerate, sound.channels
-            if not (RATES_HZ[0] <= rate <= RATES_HZ[1] and channels <= MOST_CHANNELS):
-                raise InvalidRequest(f"The file claims {rate} Hz and {channels} channels.")
-            if sound.frames > MOST_SPEECH_S * rate:
-                raise InvalidRequest(f"The file is longer than {MOST_SPEECH_S:g} s.")
-            samples = sound.read(dtype="float32", always_2d=True)
+            _check_sound(rate, channels, sound.frames)
+            mono = _mono(sound)
     except soundfile.LibsndfileError as error:
         text = f"The file is no sound that can be decoded ({error.error_string}); post a WAV."
         raise InvalidRequest(text) from error
-    mono = np.asarray(samples.mean(axis=1), dtype=np.float32)
     if not len(mono):
         raise InvalidRequest("The file holds no samples.")
     return mono, int(rate)
+
+
+def _check_sound(rate: int, channels: int, frames: int) -> None:
+    """Raise InvalidRequest for what a small file may claim and no Task makes."""
+    if not (RATES_HZ[0] <= rate <= RATES_HZ[1] and rate * channels <= MOST_SAMPLES_PER_S):
+        raise InvalidRequest(
+            f"The file claims {rate} Hz and {channels} channels; post one channel."
+        )
+    most_s = min(MOST_SPEECH_S, MOST_SAMPLES / (rate * channels))
+    if frames > most_s * rate:
+        raise InvalidRequest(f"The file is longer than {most_s:g} s.")
+
+
+def _mono(sound: soundfile.SoundFile) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """All channels as one, of which only a block is in memory undiluted."""
+    mono = np.empty(sound.frames, dtype=np.float32)
+    found = 0
+    while found < len(mono):
+        block = sound.read(min(_BLOCK, len(mono) - found), dtype="float32", always_2d=True)
+        if not len(block):
+            break  # shorter than it claims
+        mono[found : found + len(block)] = block.mean(axis=1)
+        found += len(block)
+    return mono[:found]

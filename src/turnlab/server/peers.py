@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 
 from turnlab.errors import TurnlabError
-from turnlab.executors.hub import HTTP, WEBSOCKET, Hub, Link
+from turnlab.executors.hub import HTTP, WEBSOCKET, Hub, Link, OwnWorkers
 from turnlab.modules.base import Module
 from turnlab.modules.registry import Registry
 from turnlab.server.membership import Membership
@@ -28,32 +29,48 @@ SETTLE_S = 0.05
 
 
 class Lent:
-    """What the workers that are connected here serve, all together."""
+    """What the workers that are connected here serve for one other process, all together.
 
-    def __init__(self, hub: Hub, registry: Registry) -> None:
-        self._hub = hub
-        self._registry = registry
+    That is what they have free and what they do for it already, so that two processes do not
+    reckon with the same places. `workers` runs what the other process gives. It is as it was when
+    `renew` was called last, since to find it out for each Task would take too long.
+    """
+
+    def __init__(self, hub: Hub, registry: Registry, workers: OwnWorkers) -> None:
+        self._hub, self._registry, self._workers = hub, registry, workers
+        self._concurrency = 0
+        self._offers: tuple[Offer, ...] = ()
+        self.renew()
 
     @property
     def concurrency(self) -> int:
-        """How many Tasks they take at once."""
-        return sum(max(0, link.room) + self._hub.running_on(link) for link in self._own)
+        """How many Tasks of the other process they take at once."""
+        return self._concurrency
 
     def offers(self) -> tuple[Offer, ...]:
-        """Their Modules, each with the places that there are for it."""
-        found = []
-        for module in self._registry:
-            places = sum(link.places(module.task_name) for link in self._own)
-            if places:
-                found.append(
-                    Offer(
-                        task_name=module.task_name,
-                        version=module.version,
-                        loaded=True,
-                        places=places,
-                    )
-                )
-        return tuple(found)
+        """Their Modules, each with the places for it; one at least, so that it is waited for."""
+        return self._offers
+
+    def renew(self) -> None:
+        """Find out what there is to lend now."""
+        links = self._own
+        free = sum(max(0, link.room) for link in links)
+        self._concurrency = free + self._workers.running.total()
+        served = [m for m in self._registry if any(link.places(m.task_name) for link in links)]
+        self._offers = tuple(
+            Offer(
+                task_name=module.task_name,
+                version=module.version,
+                loaded=True,
+                places=max(1, self._places(module.task_name, links)),
+            )
+            for module in served
+        )
+
+    def _places(self, name: str, links: Iterable[Link]) -> int:
+        """The places that nobody else has."""
+        free = sum(link.places(name) - self._hub.running_on(link, name) for link in links)
+        return free + self._workers.running[name]
 
     def module(self, task_name: str) -> type[Module]:
         """The Module, of which only the kinds are used here."""
@@ -74,12 +91,11 @@ class Peers:
     def __init__(self, node: Node, membership: Membership) -> None:
         self._node = node
         self._membership = membership
-        self._lent = Lent(node.hub, node.registry)
+        self._lent: dict[str, Lent] = {}
         self._clients: dict[str, tuple[WorkerClient, asyncio.Task[None]]] = {}
-        self._told: tuple[Offer, ...] = ()
         self._news = asyncio.Event()
         self._jobs: list[asyncio.Task[None]] = []
-        node.hub.watch(self._news.set)
+        node.hub.watch(self._news.set, tasks=True)
 
     async def begin(self) -> None:
         """Connect, and keep up with who is there and what there is to lend."""
@@ -99,10 +115,13 @@ class Peers:
         alive = {other.id: other.url for other in self._membership.others}
         for node_id in set(self._clients) - set(alive):
             self._clients.pop(node_id)[1].cancel()
+            del self._lent[node_id]
         for node_id in set(alive) - set(self._clients):
+            workers = self._node.hub.own()
+            lent = self._lent[node_id] = Lent(self._node.hub, self._node.registry, workers)
             client = WorkerClient(
-                self._node.hub.own(),
-                self._lent,
+                workers,
+                lent,
                 api_url=alive[node_id],
                 authorization=lambda: node_ticket(self._node.id),
                 name=f"workers of {self._node.id}",
@@ -123,9 +142,7 @@ class Peers:
             await self._news.wait()
             await asyncio.sleep(SETTLE_S)
             self._news.clear()
-            offers = self._lent.offers()
-            if offers != self._told:
-                self._told = offers
-                for client, _ in self._clients.values():
-                    with suppress(TurnlabError):
-                        client.changed()
+            for node_id, (client, _) in self._clients.items():
+                self._lent[node_id].renew()
+                with suppress(TurnlabError):
+                    client.changed()  # which tells only what it has not told

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from turnlab.errors import Forbidden, InvalidToken, TurnlabError
+from turnlab.errors import Forbidden, InvalidRequest, InvalidToken, TurnlabError
 from turnlab.executors.websocket_server import Door, WorkerFacts, serve_worker
 from turnlab.server import models
 from turnlab.server.node import Node
@@ -92,12 +94,12 @@ class Workers:
         """A medium that is too large for a frame: GET it, or PUT it."""
         ref = scope["path"].removeprefix(MEDIA)
         try:
-            await self._who(scope)
+            sender, _ = await self._who(scope)
             if scope["method"] == "PUT":
-                await self._media.receive(ref, _body(receive))
+                await self._media.receive(ref, _body(receive), sender)
                 await _answer(send, 204, b"")
             elif scope["method"] == "GET":
-                await _answer(send, 200, await self._media.get(ref))
+                await _give(send, self._media.path(ref))
             else:
                 await _answer(send, 405, b"")
         except TurnlabError as error:
@@ -185,13 +187,30 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
 
 
+async def _give(send: Send, path: Path) -> None:
+    """Answer with a file, of which only a block is in memory at a time."""
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except FileNotFoundError:  # in this moment
+        raise InvalidRequest("There is no such medium; its Task has ended.") from None
+    with file:
+        await _begin(send, 200, os.fstat(file.fileno()).st_size)
+        while block := await asyncio.to_thread(file.read, _BLOCK):
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def _answer(send: Send, status: int, body: bytes) -> None:
+    await _begin(send, status, len(body))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _begin(send: Send, status: int, length: int) -> None:
     headers = [
         (b"content-type", b"application/octet-stream"),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-length", str(length).encode()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _refuse(send: Send, error: TurnlabError) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import re
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from turnlab.errors import InvalidRequest, TooLarge
+from turnlab.wire.frames import INLINE
 
 MOST_MEDIUM = 64 * 2**20
 """Bytes of one medium."""
@@ -18,8 +20,13 @@ MOST_MEDIUM = 64 * 2**20
 MOST_MEDIA = 2**30
 """Bytes of all media of a process together."""
 
+MOST_REFS = MOST_MEDIA // INLINE
+"""Media that one sender may have kept: what a frame can hold goes by none."""
+
 KEEP_S = 900.0
 """How long a medium is kept that nobody deletes: longer than it takes to fetch one."""
+
+_LATE = "The medium took too long to come; send it again."
 
 _NODE = r"[A-Za-z0-9_-]{1,64}"
 _REF = re.compile(rf"({_NODE})\.([A-Za-z0-9_-]{{43}})")
@@ -68,6 +75,11 @@ class MediaExchange:
         self._most = most_bytes
         self._folder = tempfile.TemporaryDirectory(prefix="turnlab-media-")
         self._sizes: dict[str, int] = {}
+        self._total = 0
+        """The sum of the sizes."""
+        self._senders: dict[str, str] = {}
+        """Of the media that others have sent, by whom."""
+        self._sent: Counter[str] = Counter()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     async def put(self, data: bytes) -> str:
@@ -82,27 +94,31 @@ class MediaExchange:
 
     async def delete(self, ref: str) -> None:
         """Forget a medium; nothing if it is not there."""
-        if self._sizes.pop(ref, None) is not None:
-            self._timers.pop(ref).cancel()
+        if self._forget(ref):
             await asyncio.to_thread(self._file(ref).unlink, True)
 
-    async def receive(self, ref: str, pieces: AsyncIterable[bytes]) -> None:
+    async def receive(self, ref: str, pieces: AsyncIterable[bytes], sender: str = "") -> None:
         """Keep what comes in `pieces` under a reference that the sender made.
 
-        Raises InvalidRequest if the reference is none or is taken, TooLarge beyond `MOST_MEDIUM`
-        or where no more fits.
+        Raises InvalidRequest if the reference is none or is taken, or the medium took longer than
+        `KEEP_S` to come; TooLarge beyond `MOST_MEDIUM`, where no more fits, and where a `sender`
+        has `MOST_REFS` kept already. "" is this process itself.
         """
         if node_of(ref) != self._node or ref in self._sizes:
             raise InvalidRequest(
                 "This reference is another process's, or is taken; make a new one."
             )
-        self._sizes[ref] = 0
-        self._timers[ref] = asyncio.get_running_loop().call_later(KEEP_S, self._expire, ref)
+        if self._sent[sender] >= MOST_REFS:
+            raise TooLarge(f"{MOST_REFS} media are kept for this sender already; try again later.")
+        self._remember(ref, sender)
         try:
-            with await asyncio.to_thread(self._file(ref).open, "xb") as file:
-                await self._write(ref, pieces, file)
-        except BaseException:
+            async with asyncio.timeout(KEEP_S):
+                with await asyncio.to_thread(self._file(ref).open, "xb") as file:
+                    await self._write(ref, pieces, file)
+        except BaseException as error:
             await asyncio.shield(self.delete(ref))
+            if isinstance(error, TimeoutError):
+                raise InvalidRequest(_LATE) from error
             raise
 
     def path(self, ref: str) -> Path:
@@ -116,8 +132,31 @@ class MediaExchange:
         for timer in self._timers.values():
             timer.cancel()
         self._sizes.clear()
+        self._total = 0
+        self._senders.clear()
+        self._sent.clear()
         self._timers.clear()
         self._folder.cleanup()
+
+    def _remember(self, ref: str, sender: str) -> None:
+        self._sizes[ref] = 0
+        self._timers[ref] = asyncio.get_running_loop().call_later(KEEP_S, self._expire, ref)
+        if sender:
+            self._senders[ref] = sender
+            self._sent[sender] += 1
+
+    def _forget(self, ref: str) -> bool:
+        """Whether it was there."""
+        size = self._sizes.pop(ref, None)
+        if size is None:
+            return False
+        self._total -= size
+        self._timers.pop(ref).cancel()
+        if sender := self._senders.pop(ref, ""):
+            self._sent[sender] -= 1
+            if not self._sent[sender]:
+                del self._sent[sender]
+        return True
 
     def _file(self, ref: str) -> Path:
         return Path(self._folder.name, ref)
@@ -125,18 +164,18 @@ class MediaExchange:
     async def _write(self, ref: str, pieces: AsyncIterable[bytes], file: BinaryIO) -> None:
         async for piece in pieces:
             if ref not in self._sizes:
-                raise InvalidRequest("The medium took too long to come; send it again.")
+                raise InvalidRequest(_LATE)
             size = self._sizes[ref] + len(piece)
             if size > MOST_MEDIUM:
                 raise TooLarge(f"A medium may hold at most {MOST_MEDIUM // 2**20} MiB.")
-            if sum(self._sizes.values()) + len(piece) > self._most:
+            if self._total + len(piece) > self._most:
                 raise TooLarge("The media of Tasks under way take too much room; try again later.")
             self._sizes[ref] = size
+            self._total += len(piece)
             await asyncio.to_thread(file.write, piece)
 
     def _expire(self, ref: str) -> None:
-        self._sizes.pop(ref, None)
-        self._timers.pop(ref, None)
+        self._forget(ref)
         self._file(ref).unlink(missing_ok=True)
 
 

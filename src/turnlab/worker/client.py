@@ -124,6 +124,7 @@ class WorkerClient:
             await asyncio.shield(transport.close())
             raise
         self._session = session
+        session.changed()  # what it serves may have changed while it was greeted
         began_s = self._executor.clock.now()
         serving = asyncio.create_task(session.run())
         leaving = asyncio.create_task(self._drained(session))

@@ -82,7 +82,7 @@ class Job:
         try:
             await self._perform()
         except asyncio.CancelledError:
-            self._tell(m.Stopped(task=self._opened.task))
+            self.stopped()
             raise
         except TurnlabError as error:
             await self._fail(error)
@@ -92,6 +92,10 @@ class Job:
             for each in feeding:
                 each.cancel()
             await asyncio.gather(*feeding, return_exceptions=True)
+
+    def stopped(self) -> None:
+        """Tell that the Task is over, if nothing else was told."""
+        self._tell(m.Stopped(task=self._opened.task))
 
     def fail(self, error: TurnlabError) -> None:
         """Tell at once that the Task has failed; stopping it may take a while."""

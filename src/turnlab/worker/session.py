@@ -187,15 +187,15 @@ class Session:
         if self._draining:
             job.fail(NotReady("The worker is stopping."))
             return
-        task = asyncio.create_task(self._run(opened.task, job))
+        task = asyncio.create_task(job.run())
         self._jobs[opened.task] = job, task
         self._idle.clear()
+        # Not in the job itself, of which nothing runs if it is cancelled before its first step.
+        task.add_done_callback(lambda _: self._ended(opened.task, job))
 
-    async def _run(self, number: int, job: Job) -> None:
-        try:
-            await job.run()
-        finally:
-            del self._jobs[number]
-            if not self._jobs:
-                self._idle.set()
-            self.changed()
+    def _ended(self, number: int, job: Job) -> None:
+        job.stopped()
+        del self._jobs[number]
+        if not self._jobs:
+            self._idle.set()
+        self.changed()
