@@ -40,6 +40,10 @@ RATES_HZ = (4_000, 384_000)
 MOST_CHANNELS = 32
 """What a file may claim; others are damaged or made to do damage."""
 
+MOST_SAMPLES_PER_S = 48_000 * 8
+"""Samples of all channels together in a second of what a client sends: a small file can claim more
+than a server should spend time on."""
+
 CACHED_S = 60.0
 """Recordings up to this length are decoded once, before the Track begins."""
 
@@ -78,15 +82,19 @@ def open_recording(
     Without `measure`, which takes time, only whether there is a voice is found out; it counts as
     voiced to its end.
 
-    Raises UnreadableFile, InvalidAudio, EmptyAudio, NoSpeech if no voice is in it, or TooLarge if
-    it is longer than `longest_s`, whatever it claims.
+    Raises UnreadableFile, InvalidAudio, EmptyAudio, NoSpeech if no voice is in it. With
+    `longest_s`, which is for what clients send, also TooLarge if it is longer, whatever it claims,
+    or has more samples a second than `MOST_SAMPLES_PER_S`.
     """
     with _opened(path) as file:
         if file.frames == 0:
             raise EmptyAudio(f"{path} holds no samples; record it again.")
         duration_s = file.frames / file.samplerate
-    if longest_s is not None and duration_s > longest_s:
-        raise _too_long(longest_s)
+        rate, channels = file.samplerate, file.channels
+    if longest_s is not None:
+        check_density(rate, channels)
+        if duration_s > longest_s:
+            raise _too_long(longest_s)
     # A file that claims a minute may hold hours.
     most_s = min(longest_s or 2 * CACHED_S, 2 * CACHED_S)
     decoded = tuple(_at_most(_decode(path), most_s)) if duration_s <= CACHED_S else ()
@@ -109,6 +117,12 @@ def open_recording(
         raise _no_voice(path)
     last_s = min(last / RATE, duration_s)
     return Recording(path=path, duration_s=duration_s, last_voiced_s=last_s, _decoded=decoded)
+
+
+def check_density(rate: int, channels: int) -> None:
+    """Raise TooLarge if a recording has more than `MOST_SAMPLES_PER_S`."""
+    if rate * channels > MOST_SAMPLES_PER_S:
+        raise TooLarge(f"The recording has {channels} channels at {rate} Hz; send one channel.")
 
 
 def _no_voice(path: Path) -> NoSpeech:

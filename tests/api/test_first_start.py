@@ -199,6 +199,11 @@ def test_wrong_tokens_are_answered_429_in_the_end(server: Served) -> None:
     assert [each.status_code for each in answers] == [401] * 10 + [429]
     assert int(answers[-1].headers["Retry-After"]) >= 1
     assert answers[-1].json()["code"] == "too_many_requests"
+    # Who shares the address with it is not shut out.
+    with browser(server, "127.0.0.4") as client:
+        right = {"Authorization": f"Bearer {server.token('researcher')}"}
+        assert client.get("/api/v1/tracks", headers=right).status_code == 200
+        assert sign_in(client, printed(server)).status_code == 302
 
 
 def test_a_token_works_until_it_is_revoked(server: Served) -> None:

@@ -298,6 +298,13 @@ class TestTranscriptions:
             client.audio.transcriptions.create(model="ears", file=("a.wav", file.getvalue()))
         assert caught.value.code == "no_speech"
 
+    def test_more_samples_a_second_than_anybody_needs_are_refused(self, server, key):
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros((10, 8)), 384_000, format="WAV")
+        sent = {"data": {"model": "ears"}, "files": {"file": ("a.wav", file.getvalue())}}
+        answer = post(server, key, "/audio/transcriptions", **sent)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
     @pytest.mark.parametrize(
         ("fields", "param"),
         [
@@ -543,6 +550,15 @@ def test_a_body_that_is_too_large_is_refused(client):
     with pytest.raises(openai.APIStatusError) as caught:
         client.chat.completions.create(model="told", messages=ask("x" * MOST_MIB * 2**20))
     assert caught.value.status_code == 413
+
+
+def test_only_pictures_make_a_body_long(server, key):
+    sent = {"model": "told", "messages": ask("x" * (5 << 18))}
+    answer = post(server, key, "/embeddings", json={"model": "minilm", "input": "x" * (5 << 18)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    assert post(server, key, "/chat/completions", json=sent).status_code == 400
+    sent["messages"] = [[]] * 300_000
+    assert post(server, key, "/chat/completions", json=sent).status_code == 413
 
 
 def ended(server: Served, key: str, track_id: str) -> str:

@@ -6,6 +6,9 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,17 @@ import httpx2
 import numpy as np
 import pytest
 import soundfile
+from django.db import connection
 
 from turnlab.bench.questions import make_questions
-from turnlab.testing.service import Served, served
+from turnlab.errors import NotReady
+from turnlab.server import models
+from turnlab.server.api import listening
+from turnlab.server.api.replies import _next as next_of
+from turnlab.server.problems import described
+from turnlab.server.roles import LOCAL
+from turnlab.testing.service import Served, command, served
+from turnlab.tracks import new_track_id
 
 PARTS = Path(__file__).parent / "parts"
 LIMITS = {
@@ -47,6 +58,7 @@ def clients(server: Served) -> Iterator[dict[str, httpx2.Client]]:
         "bob": "client",
         "listener": "client",
         "researcher": "researcher",
+        "admin": "administrator",
     }
 
     def connected(name: str) -> httpx2.Client:
@@ -110,7 +122,7 @@ def parsed(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         name, _, value = line.partition(": ")
         if name:
-            event[name] = json.loads(value) if name in ("id", "data") else value
+            event[name] = json.loads(value) if name == "data" else value
         elif event:
             yield event
             event = {}
@@ -192,7 +204,8 @@ def test_what_a_module_refuses_is_told_with_its_code(researcher: httpx2.Client) 
 
 def test_events_tell_a_track_from_its_beginning_to_its_end(anna: httpx2.Client) -> None:
     told = events(anna, start(anna, **slow()))
-    assert [each["id"] for each in told] == list(range(1, len(told) + 1))
+    telling = told[0]["id"].removesuffix("-1")
+    assert [each["id"] for each in told] == [f"{telling}-{n}" for n in range(1, len(told) + 1)]
     assert told[0]["event"] == "track"
     assert told[-1]["event"] == "end"
     assert told[-1]["data"]["status"] == "completed"
@@ -210,8 +223,8 @@ def test_after_a_break_events_go_on_where_they_ended(anna: httpx2.Client) -> Non
             seen.append(event)
             if len(seen) == 3:
                 break
-    rest = events(anna, track_id, **{"Last-Event-ID": str(seen[-1]["id"])})
-    assert rest[0]["id"] == 4
+    rest = events(anna, track_id, **{"Last-Event-ID": seen[-1]["id"]})
+    assert rest[0]["id"] == seen[-1]["id"].removesuffix("3") + "4"
     assert rest[-1]["event"] == "end"
 
 
@@ -223,8 +236,10 @@ def test_of_a_track_that_has_ended_the_records_tell(anna: httpx2.Client) -> None
     assert past[-1]["data"] == live[-1]["data"]
     replies = [each["data"] for each in past if each["data"].get("kind") == "Reply"]
     assert [each["text"] for each in replies] == ["You said what is the weather like today."]
-    missed = events(anna, track_id, **{"Last-Event-ID": str(live[-2]["id"])})
-    assert [each["event"] for each in missed] == ["end"]
+    missed = events(anna, track_id, **{"Last-Event-ID": live[-2]["id"]})
+    assert missed == past  # what was seen live counts pieces, the records count wholes
+    rest = events(anna, track_id, **{"Last-Event-ID": past[-3]["id"]})
+    assert rest == past[-2:]
 
 
 def test_events_bring_the_sound_where_it_is_asked_for(anna: httpx2.Client) -> None:
@@ -277,6 +292,69 @@ def test_a_track_of_another_process_is_followed_heard_and_cancelled_through_this
             track_id = start(anna, **slow())
             assert there.post(f"/api/v1/tracks/{track_id}/cancel").status_code == 202
             assert events(there, track_id)[-1]["data"]["status"] == "cancelled"
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Another API process that cannot tell of its Tracks now."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(described(NotReady("Not now."), self.path.partition("?")[0])).encode()
+        self.send_response(503)
+        self.send_header("Content-Type", "application/problem+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Retry-After", "7")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_what_another_process_refuses_is_told(server: Served, anna: httpx2.Client) -> None:
+    now, track_id = datetime.now(UTC), new_track_id("CLUSTER_FAST")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with database_at(Path(server.env["TURNLAB_HOME"], "turnlab.sqlite3")):
+            moments = {"started_at": now, "heartbeat_at": now}
+            url = f"http://127.0.0.1:{other.server_port}"
+            node = models.Node.objects.create(id="N-other", url=url, **moments)
+            track = models.Track.objects.create(
+                track_id=track_id,
+                cluster="CLUSTER_FAST",
+                status="started",
+                owner="anna",
+                node=node.id,
+                created_at=now,
+                updated_at=now,
+            )
+            for path in ("events", "speech"):
+                answer = anna.get(f"/api/v1/tracks/{track_id}/{path}")
+                assert problem(answer) == (503, "not_ready")
+                assert answer.headers["retry-after"] == "7"
+            track.delete()
+            node.delete()
+        other.shutdown()
+
+
+@contextmanager
+def database_at(path: Path) -> Iterator[None]:
+    """The database of a server, as another process sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        connection.close()
+        patch.setitem(connection.settings_dict, "NAME", path)
+        yield
+        connection.close()
+
+
+async def test_the_sound_of_a_track_that_waits_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def look(*_: Any) -> Any:
+        return listening._Waiting()
+
+    monkeypatch.setattr(listening, "_look", look)
+    with pytest.raises(NotReady, match="waits to be begun"):
+        await listening._place(LOCAL, new_track_id("CLUSTER_FAST"), 0.0)
 
 
 # Cancelling, running again
@@ -504,6 +582,8 @@ def test_too_much_is_refused(anna: httpx2.Client, tmp_path: Path) -> None:
         413,
         "too_large",
     )
+    long = {"consent": "granted", "x": "x" * (3 << 19)}
+    assert problem(anna.post("/api/v1/conversations", json=long)) == (413, "too_large")
     answer = anna.post("/api/v1/tracks", content=without_length(), headers=as_json)
     assert problem(answer) == (413, "too_large")
     path = tmp_path / "silence.flac"
@@ -609,6 +689,75 @@ def test_a_reply_is_given_out_until_somebody_has_played_it(
     path = f"/api/v1/replies/{track_id}/played"
     assert [listener.post(path).json()["first"] for _ in range(2)] == [True, False]
     assert listener.get("/api/v1/replies/next").status_code == 204
+
+
+def test_who_may_read_what_belongs_to_others_may_not_write_to_it(
+    clients: dict[str, httpx2.Client], bob: httpx2.Client, researcher: httpx2.Client
+) -> None:
+    talk = bob.post("/api/v1/conversations", json={"consent": "granted"}).json()["id"]
+    track_id = start(bob, conversation=talk, deliver=True)
+    path = f"/api/v1/conversations/{talk}"
+    assert researcher.get(path).status_code == 200
+    forbidden = (403, "forbidden")
+    assert problem(researcher.patch(path, json={"consent": "refused"})) == forbidden
+    asked = {**FAST, "conversation": talk}
+    assert problem(researcher.post("/api/v1/tracks", json=asked)) == forbidden
+    played = f"/api/v1/replies/{track_id}/played"
+    assert problem(researcher.post(played)) == forbidden
+    admin = clients["admin"]
+    assert admin.patch(path, json={"consent": ""}).json()["consent"] == ""
+    assert bob.post(played).json()["first"] is True
+
+
+def test_a_rerun_belongs_to_the_project_of_its_original(
+    server: Served, anna: httpx2.Client, researcher: httpx2.Client
+) -> None:
+    command(server.env, "projects", "set", "study", "--keep", "text")
+    token = server.token("client", "--name", "dora", "--project", "study")
+    with httpx2.Client(base_url=server.url, headers={"Authorization": f"Bearer {token}"}) as dora:
+        original = ended(dora, start(dora))
+    answer = researcher.post(f"/api/v1/tracks/{original['track_id']}/rerun", json={})
+    again = ended(researcher, answer.json()["track_id"])
+    assert (again["owner"], again["project"]) == ("researcher", "study")
+
+
+def test_while_an_older_reply_waits_no_younger_one_is_played(database: Path) -> None:
+    def track(status: str, age_s: float) -> str:
+        at = datetime.now(UTC) - timedelta(seconds=age_s)
+        made = new_track_id("CLUSTER_FAST")
+        values = {"status": status, "created_at": at, "updated_at": at, "deliver": True}
+        models.Track.objects.create(track_id=made, cluster="CLUSTER_FAST", owner="eve", **values)
+        return made
+
+    younger = track("completed", 1)
+    assert (next_of("eve") or {})["track_id"] == younger
+    older = track("pending", 2)
+    assert next_of("eve") is None
+    models.Track.objects.filter(pk=older).update(status="failed")
+    assert (next_of("eve") or {})["track_id"] == younger
+
+
+def test_who_waits_for_a_reply_is_answered_when_the_server_stops(tmp_path: Path) -> None:
+    parts = {"clusters": PARTS / "clusters", "modules": PARTS / "modules"}
+    with served(tmp_path / "home", **parts) as stopping, ThreadPoolExecutor(2) as pool:
+        headers = {"Authorization": f"Bearer {stopping.token('client')}"}
+        with httpx2.Client(base_url=stopping.url, headers=headers, timeout=30) as client:
+            assert client.get("/api/v1/replies/next").status_code == 204
+            waiting = pool.submit(client.get, "/api/v1/replies/next", params={"wait": 30})
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)  # it is there, and waits
+            stopping.stop(timeout_s=20)
+            assert waiting.result(20).status_code == 204
+
+
+def test_files_of_the_server_are_not_told(anna: httpx2.Client) -> None:
+    wrong = {"overrides": {"fast_answer": {"words": "many"}}}
+    answer = anna.post("/api/v1/tracks", json={**FAST, **wrong})
+    assert problem(answer) == (422, "invalid_params")
+    told = answer.json()["detail"]
+    assert told.startswith("CLUSTER_FAST: component 'fast_answer'")
+    assert str(PARTS) not in told
+    assert ".toml" not in told
 
 
 # What there is

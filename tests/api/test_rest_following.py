@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator
 import numpy as np
 import soundfile
 
-from turnlab.server.api.following import beating, encoded, past_events, pcm16, streamed_wav
+from turnlab.server.api.following import (
+    beating,
+    encoded,
+    past_events,
+    pcm16,
+    seen_of,
+    streamed_wav,
+)
 from turnlab.server.running import Event
 
 
@@ -48,11 +55,11 @@ async def test_who_stops_to_listen_stops_what_was_listened_to() -> None:
 
 def test_what_somebody_said_cannot_forge_an_event() -> None:
     text = 'over\n\nid: 9\nevent: end\ndata: {"status": "completed"}\r\n\r\u2028'
-    lines = encoded(Event(1, "chunk", {"text": text})).decode().splitlines()
+    lines = encoded(Event(1, "chunk", {"text": text}), "a1").decode().splitlines()
     assert [line.partition(":")[0] for line in lines] == ["id", "event", "data", ""]
 
 
-def test_the_end_comes_also_to_who_has_seen_more_than_the_records_tell() -> None:
+def test_the_end_comes_also_to_who_has_seen_it() -> None:
     detail = {
         "track_id": "T-A-1",
         "status": "completed",
@@ -61,7 +68,14 @@ def test_the_end_comes_also_to_who_has_seen_more_than_the_records_tell() -> None
         "tasks": [],
         "contents": [],
     }
-    assert [(each.id, each.event) for each in past_events(detail, 500)] == [(501, "end")]
+    assert [(each.id, each.event) for each in past_events(detail, 2)] == [(2, "end")]
+
+
+def test_an_id_counts_in_the_telling_alone_that_it_belongs_to() -> None:
+    event_id = encoded(Event(12, "end", {}), "a1").decode().splitlines()[0].removeprefix("id: ")
+    assert seen_of(event_id, "a1") == 12
+    assert seen_of(event_id, "records") == seen_of(event_id, "b2") == 0
+    assert [seen_of(text, "a1") for text in ("", "12", "a1", "a1-", "a1--1", "a1-x")] == [0] * 6
 
 
 async def test_a_wav_of_unknown_length_is_read_to_its_end() -> None:

@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from django.test import RequestFactory
 
 from turnlab.errors import EmptyAudio, InvalidAudio, InvalidRequest, TooLarge
 from turnlab.server.api.bodies import limited
 from turnlab.server.api.media_files import _part
-from turnlab.server.api.uploads import check_recording, read_json
+from turnlab.server.api.uploads import (
+    MOST_JSON,
+    MOST_VALUES,
+    JsonParser,
+    check_recording,
+    read_json,
+)
 
 MIB = 2**20
 
@@ -75,6 +82,7 @@ async def test_a_body_that_says_that_it_is_too_long_is_refused_before_it_comes()
 
 async def test_a_body_of_just_the_longest_length_is_read() -> None:
     client = Client(iter([b"x" * MIB]), content_length=str(MIB))
+    client.scope["path"] = "/admin/"  # where no token counts
     await limited(reading, MIB)(client.scope, client.receive, client.send)
     assert client.status == 200
     assert client.scope["turnlab.received_s"] > 0
@@ -110,6 +118,23 @@ def test_json_that_cannot_be_kept_is_refused(text: str) -> None:
 
 def test_json_is_read() -> None:
     assert read_json(b'{"a": [1, 2.5, "\\ud83d\\ude00", null]}') == {"a": [1, 2.5, "😀", None]}
+
+
+def test_long_json_is_refused_before_it_is_parsed() -> None:
+    long = b'"' + b"x" * MOST_JSON + b'"'
+    with pytest.raises(TooLarge, match="longer than 1 MiB"):
+        read_json(long)
+    with pytest.raises(TooLarge, match="longer than 1 MiB"):
+        read_json(long.decode())
+    request = RequestFactory().post("/api/v1/conversations", long, "application/json")
+    with pytest.raises(TooLarge, match="longer than 1 MiB"):
+        JsonParser().parse_body(request)
+    assert len(read_json(long, 2 * MOST_JSON)) == MOST_JSON
+
+
+def test_many_values_are_refused_before_they_are_parsed() -> None:
+    with pytest.raises(TooLarge, match="values"):
+        read_json(b"[" + b"[]," * MOST_VALUES + b"[]]", 64 * MIB)
 
 
 def flac(seconds: float, rate: int = 8_000) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import io
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ import pytest
 import typer
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import OperationalError, connection, connections
 from django.test import override_settings
 from typer.testing import CliRunner
 
@@ -32,7 +31,10 @@ from turnlab.conversations import Conversation
 from turnlab.errors import InvalidRequest, UnknownConversation, UnknownProject, UnknownTrack
 from turnlab.records import Content, ContentKind
 from turnlab.server import deleting, models
+from turnlab.server.api.starting import kept_request
+from turnlab.server.database import Database
 from turnlab.server.journal import Journal
+from turnlab.server.problems import Refused
 from turnlab.server.purging import Selection, clean_up, purge
 from turnlab.server.retention import (
     Keep,
@@ -297,7 +299,66 @@ def test_only_what_was_not_refused_may_be_exported(database: Path):
     assert may_export(models.Track.objects.get(pk=turn()))
 
 
+def rerun_of(track_id: str, **more: Any) -> str:
+    """A turn that ran another one again, and has no Conversation of its own."""
+    again = turn(**more)
+    models.Track.objects.filter(pk=again).update(rerun_of=track_id)
+    return again
+
+
+def test_who_refuses_is_forgotten_in_reruns_too(records: None):
+    talk = Conversation()
+    mine = turn(conversation=talk, consent="granted")
+    again = rerun_of(rerun_of(mine))
+    under_way = rerun_of(mine, status=TrackStatus.STARTED)
+    other = rerun_of(turn())
+    assert may_export(models.Track.objects.get(pk=again))
+    models.Conversation.objects.filter(pk=talk.id).update(consent="refused")
+    assert not may_export(models.Track.objects.get(pk=again))
+    consent_changed(talk.id)
+    told = [SECRET in everything_kept(each) for each in (again, under_way, other)]
+    assert told == [False, True, True]
+    models.Track.objects.filter(pk=under_way).update(status=TrackStatus.COMPLETED)
+    late = rerun_of(mine)
+    after_track(late)
+    assert apply_rules().tracks == 1
+    told = [SECRET in everything_kept(each) for each in (under_way, late, other)]
+    assert told == [False, False, True]
+    with pytest.raises(Refused, match="wants nothing kept"):
+        kept_request(models.Track.objects.values().get(pk=late))
+
+
 # Purges
+
+
+def test_a_purge_of_a_conversation_takes_its_reruns(records: None):
+    talk = Conversation()
+    mine = turn(conversation=talk)
+    again = rerun_of(mine)
+    further, other = rerun_of(again), rerun_of(turn())
+    tally = purge(Selection(conversation=talk.id), most=2)
+    assert (tally.tracks, tally.more, known(mine)) == (2, True, [True])
+    assert purge(Selection(conversation=talk.id)).tracks == 1
+    assert known(mine, again, further, other) == [False, False, False, True]
+
+
+def test_what_may_still_run_is_not_over_however_old(records: None):
+    days = timedelta(days=3)
+    models.Node.objects.create(id="N-alive", url="", started_at=NOW, heartbeat_at=NOW)
+    models.Node.objects.create(id="N-dead", url="", started_at=NOW, heartbeat_at=NOW - days)
+    set_project("quiet", Keep.TEXT)
+
+    def old(status: TrackStatus, node: str = "") -> str:
+        track_id = turn(project="quiet", status=status, age=days)
+        models.Track.objects.filter(pk=track_id).update(node=node)
+        return track_id
+
+    kept = [old(TrackStatus.PENDING), old(TrackStatus.STARTED, "N-alive")]
+    lost = [old(TrackStatus.STARTED), old(TrackStatus.STARTED, "N-dead")]
+    apply_rules()
+    assert [len(files_of(each)) for each in (*kept, *lost)] == [4, 4, 0, 0]
+    assert purge(Selection(everything=True)).under_way == 2
+    assert known(*kept, *lost) == [True, True, False, False]
 
 
 def test_a_purge_takes_rows_and_files_and_says_how_much(records: None):
@@ -450,17 +511,22 @@ def test_each_folder_is_swept_within_a_day(database: Path):
 
 async def test_the_sweep_goes_on_after_a_failure():
     loop, again = asyncio.get_running_loop(), asyncio.Event()
-    calls: list[int] = []
+    connected: list[bool] = []
 
     def apply() -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise sqlite3.OperationalError("the database is gone")
+        connected.append(connection.connection is not None)
+        connection.ensure_connection()
+        if len(connected) == 1:
+            raise OperationalError("the database is gone")
         loop.call_soon_threadsafe(again.set)
 
-    sweep = asyncio.create_task(sweep_retention(0.0, apply))
+    database = Database(threads=1)
+    sweep = asyncio.create_task(sweep_retention(database, 0.0, apply))
     await asyncio.wait_for(again.wait(), 10)
     sweep.cancel()
+    await database.call(connections.close_all)
+    database.close()
+    assert connected[1] is False  # one that broke is not used again
 
 
 # The command line

@@ -27,7 +27,7 @@ AT_ONCE = 200
 """Tracks in one transaction, so that the journal's writes get their turn."""
 
 LONGEST_TRACK = timedelta(days=1)
-"""An unfinished Track that is older was lost with its process, and counts as ended."""
+"""A Track under way that is older was lost with its process, if that has been silent as long."""
 
 MEDIA: tuple[type[Any], ...] = (models.DataAudio, models.DataImage, models.ResSpeech)
 CONTENTS: tuple[type[Any], ...] = tuple(getattr(models, kind.value) for kind in ContentKind)
@@ -39,9 +39,12 @@ _LONGEST_PAUSE_S = 0.1
 
 
 def ended(now: datetime) -> Q:
-    """Tracks that nothing runs any more."""
+    """Tracks that nothing runs any more, nor will: one that waits may do so for days."""
     over = [status.value for status in TrackStatus if status.ended]
-    return Q(status__in=over) | Q(created_at__lt=now - LONGEST_TRACK)
+    oldest = now - LONGEST_TRACK
+    alive = models.Node.objects.filter(heartbeat_at__gte=oldest).values("id")
+    old = Q(status=TrackStatus.STARTED.value, created_at__lt=oldest)
+    return Q(status__in=over) | (old & ~Q(node__in=alive))
 
 
 def batches(tracks: QuerySet[models.Track], most: int | None = None) -> Iterator[list[str]]:
@@ -66,6 +69,15 @@ def batches(tracks: QuerySet[models.Track], most: int | None = None) -> Iterator
         given += len(found)
         place = found[-1]
         time.sleep(min(_LONGEST_PAUSE_S, time.monotonic() - began_s))
+
+
+def with_reruns(tracks: QuerySet[models.Track]) -> Iterator[list[str]]:
+    """The ids of `tracks` and of those that run one of them again, in batches."""
+    waiting = [tracks]
+    while waiting:
+        for ids in batches(waiting.pop()):
+            yield ids
+            waiting.append(models.Track.objects.filter(rerun_of__in=ids))
 
 
 def delete_tracks(ids: list[str], tally: Tally, *, dry_run: bool = False) -> None:

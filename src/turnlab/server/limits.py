@@ -93,13 +93,22 @@ def count_request(principal: Principal) -> None:
         raise Exceeded(f"More than {most} requests a minute; wait {wait_s:.1f} s.", wait_s)
 
 
+def count_wrong_token(address: str) -> None:
+    """Count a wrong token from `address`. Raises Exceeded if it is one too many.
+
+    Nobody guesses 256 bits, so right ones of the same address are taken all the same: others
+    may be behind it. They are counted apart from passwords, for their sake too.
+    """
+    _refuse(_failures().take(f"token {site(address)}"))
+
+
 def count_failure(address: str) -> None:
-    """Count a wrong token or password from `address`. Raises Exceeded if it is one too many."""
+    """Count a wrong password from `address`. Raises Exceeded if it is one too many."""
     _refuse(_failures().take(site(address)))
 
 
 def check_failures(address: str) -> None:
-    """Raise Exceeded if `address` has sent too many wrong ones; counts nothing."""
+    """Raise Exceeded if `address` has sent too many wrong passwords; counts nothing."""
     _refuse(_failures().wait_s(site(address)))
 
 

@@ -97,6 +97,9 @@ class Track(models.Model):
             models.Index(fields=["owner", "created_at"], name="track_by_owner"),
             models.Index(fields=["project", "created_at"], name="track_by_project"),
             models.Index(fields=["voice_to_voice_s"], name="track_by_latency"),
+            models.Index(
+                fields=["rerun_of"], name="track_reruns", condition=~models.Q(rerun_of="")
+            ),
             # Partial, so that they stay as small as what is under way.
             models.Index(
                 fields=["priority", "created_at"],

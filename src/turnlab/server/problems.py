@@ -22,9 +22,11 @@ from turnlab.errors import (
     DatabaseUnavailable,
     InvalidRequest,
     InvalidToken,
+    NotReady,
     TooLarge,
     TurnlabError,
 )
+from turnlab.server.node import current_node
 
 logger = logging.getLogger(__name__)
 
@@ -146,11 +148,28 @@ def described(error: TurnlabError, instance: str) -> dict[str, Any]:
         "type": f"urn:turnlab:error:{error.code}",
         "title": HTTPStatus(status).phrase if isinstance(error, Refused) else told.splitlines()[0],
         "status": status,
-        "detail": error.message,
+        "detail": without_files(error.message),
         "code": error.code,
         "instance": instance,
     }
     return {**problem, "component": error.component} if error.component else problem
+
+
+def without_files(message: str) -> str:
+    """`message` with each Cluster called by its name, not by the file that it was read from.
+
+    Clients need not know where files lie on this machine.
+    """
+    try:
+        catalogue = current_node().catalogue
+    except NotReady:
+        return message
+    for cluster in catalogue:
+        if cluster.source:
+            message = message.replace(cluster.source, cluster.name)
+    for unusable in catalogue.problems:
+        message = message.replace(unusable.source, unusable.name or "a Cluster")
+    return message
 
 
 def problem(error: TurnlabError, request: HttpRequest) -> HttpResponse:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from turnlab.conversations import check_conversation_id
 from turnlab.errors import InvalidRequest, UnknownConversation, UnknownProject, UnknownTrack
@@ -23,6 +24,7 @@ from turnlab.server.deleting import (
     ended,
     raw_delete,
     settle,
+    with_reruns,
 )
 from turnlab.server.leftovers import drop_orphans, missing_files
 from turnlab.server.retention import DEFAULT, apply_rules
@@ -70,9 +72,9 @@ def purge(
 ) -> Tally:
     """Delete the Tracks of `selection` with their Tasks, contents and files.
 
-    A Conversation goes with its last Track. Those under way are left and counted. `most` Tracks at
-    once; `more` then says whether there are others. Raises UnknownProject, UnknownConversation,
-    UnknownTrack, InvalidTrackId.
+    With the Tracks of a Conversation go those that run them again. It goes with its last Track.
+    Those under way are left and counted. `most` Tracks at once; `more` then says whether there are
+    others. Raises UnknownProject, UnknownConversation, UnknownTrack, InvalidTrackId.
     """
     now, tally = datetime.now(UTC), Tally()
     chosen = _selected(selection, now)
@@ -98,10 +100,13 @@ def _delete(
     tally: Tally,
     most: int | None,
 ) -> None:
-    for ids in batches(over, most):
-        talks = set(over.filter(track_id__in=ids).values_list("conversation_id", flat=True))
-        delete_tracks(ids, tally)
-        _drop_conversations(talks - {None}, tally)
+    own = Q(conversation_id=selection.conversation)
+    # Reruns are found by what they run again, so they go before it.
+    for rows in (over.exclude(own), over.filter(own)) if selection.conversation else (over,):
+        for ids in batches(rows, None if most is None else most - tally.tracks):
+            talks = set(over.filter(track_id__in=ids).values_list("conversation_id", flat=True))
+            delete_tracks(ids, tally)
+            _drop_conversations(talks - {None}, tally)
     if selection.conversation:
         _drop_conversations([selection.conversation], tally)
     elif not selection.track:
@@ -130,13 +135,21 @@ def _selected(selection: Selection, now: datetime) -> QuerySet[models.Track]:
         tracks = tracks.filter(created_at__lt=now - selection.older_than)
     if selection.conversation:
         _require_conversation(selection.conversation)
-        tracks = tracks.filter(conversation_id=selection.conversation)
+        tracks = tracks.filter(_of_conversation(selection.conversation))
     if selection.track:
         parse_track_id(selection.track)
         tracks = tracks.filter(track_id=selection.track)
         if not tracks.exists():
             raise UnknownTrack()
     return tracks
+
+
+def _of_conversation(conversation_id: str) -> Q:
+    """The Tracks of a Conversation, and those that run one of them again."""
+    # Of its own no list of ids: a long Conversation has more than SQLite takes in one statement.
+    own = models.Track.objects.filter(conversation_id=conversation_id).values("track_id")
+    reruns = with_reruns(models.Track.objects.filter(rerun_of__in=own))
+    return Q(conversation_id=conversation_id) | Q(track_id__in=[*chain.from_iterable(reruns)])
 
 
 def _require_project(name: str) -> None:

@@ -8,19 +8,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from turnlab.errors import InvalidRequest
 from turnlab.server import models
 from turnlab.server.audit import audit
-from turnlab.server.deleting import FORGOTTEN, batches, drop_contents, drop_media, ended
+from turnlab.server.database import Database
+from turnlab.server.deleting import (
+    FORGOTTEN,
+    batches,
+    drop_contents,
+    drop_media,
+    ended,
+    with_reruns,
+)
 from turnlab.server.leftovers import drop_orphans
 from turnlab.server.roles import LOCAL, Principal
 from turnlab.server.tally import Tally
@@ -103,18 +111,44 @@ def may_export(row: models.Track | models.Conversation | None) -> bool:
 
     They may not where the user refused. Nothing is known of a Track without a Conversation.
     """
-    conversation = row.conversation if isinstance(row, models.Track) else row
-    return conversation is None or conversation.consent != REFUSED
+    if isinstance(row, models.Track):
+        return not refused([row.track_id])
+    return row is None or row.consent != REFUSED
+
+
+def refused(ids: Iterable[str]) -> set[str]:
+    """Those of these Tracks whose user wants nothing kept.
+
+    Of a Track that runs another one again that is the user of the other.
+    """
+    found: set[str] = set()
+    origins = {track_id: track_id for track_id in ids}
+    while origins:
+        rows = models.Track.objects.filter(track_id__in=set(origins.values()))
+        known = {
+            track_id: (consent, rerun_of)
+            for track_id, consent, rerun_of in rows.values_list(
+                "track_id", "conversation__consent", "rerun_of"
+            )
+        }
+        told = {track_id: known.get(origin, (None, "")) for track_id, origin in origins.items()}
+        found |= {track_id for track_id, (consent, _) in told.items() if consent == REFUSED}
+        origins = {
+            track_id: rerun_of
+            for track_id, (_, rerun_of) in told.items()
+            if rerun_of and track_id not in found
+        }
+    return found
 
 
 def after_track(track_id: str, now: datetime | None = None) -> Tally:
     """Apply the rules to one Track that has ended and whose records are durable."""
     now, tally = now or datetime.now(UTC), Tally()
     row = models.Track.objects.filter(ended(now), track_id=track_id)
-    found = row.values("project", "conversation__consent").first()
+    found = row.values("project").first()
     if found is None:
         return tally
-    if found["conversation__consent"] == REFUSED:
+    if refused([track_id]):
         drop_contents([track_id], now, tally)
     elif models.Project.objects.filter(name=found["project"], keep=Keep.TEXT).exists():
         drop_media([track_id], now, tally)
@@ -122,13 +156,18 @@ def after_track(track_id: str, now: datetime | None = None) -> Tally:
 
 
 def consent_changed(conversation_id: str) -> Tally:
-    """Apply what the user of a Conversation has just said to its Tracks that have ended."""
+    """Apply what the user of a Conversation has just said to its Tracks that have ended.
+
+    Those that run one of them again are among them.
+    """
     now, tally = datetime.now(UTC), Tally()
-    refused = models.Track.objects.filter(
-        ended(now), conversation_id=conversation_id, conversation__consent=REFUSED
+    own = models.Track.objects.filter(
+        conversation_id=conversation_id, conversation__consent=REFUSED
     )
-    for ids in batches(refused):
-        drop_contents(ids, now, tally)
+    for ids in with_reruns(own):
+        over = models.Track.objects.filter(ended(now), track_id__in=ids)
+        if gone := list(over.values_list("track_id", flat=True)):
+            drop_contents(gone, now, tally)
     return tally
 
 
@@ -138,8 +177,9 @@ def apply_rules(now: datetime | None = None) -> Tally:
     What is under way is left alone. It works in batches, so that other writers get their turn.
     """
     now, tally = now or datetime.now(UTC), Tally()
-    for ids in batches(_refused(now)):
-        drop_contents(ids, now, tally)
+    for ids in batches(_perhaps_refused(now)):
+        if gone := refused(ids):
+            drop_contents(sorted(gone), now, tally)
     for row in models.Project.objects.exclude(keep=Keep.ALL):
         for ids in batches(_with_media(_rule(row), now)):
             drop_media(ids, now, tally)
@@ -150,12 +190,12 @@ def apply_rules(now: datetime | None = None) -> Tally:
 
 
 async def sweep_retention(
-    every_s: float = SWEEP_S, apply: Callable[[], object] = apply_rules
+    database: Database, every_s: float = SWEEP_S, apply: Callable[[], object] = apply_rules
 ) -> None:
     """Apply the rules now and every hour, until cancelled."""
     while True:
         try:
-            await asyncio.to_thread(apply)
+            await database.call(apply)
         except Exception:  # a database that is gone for a while comes back
             logger.exception("The rules of retention cannot be applied now")
         await asyncio.sleep(every_s)
@@ -173,7 +213,8 @@ def _with_media(rule: ProjectRule, now: datetime) -> QuerySet[models.Track]:
     return due
 
 
-def _refused(now: datetime) -> QuerySet[models.Track]:
-    """The Tracks of users who want nothing kept, of which something may be."""
-    rows = models.Track.objects.filter(ended(now), conversation__consent=REFUSED)
+def _perhaps_refused(now: datetime) -> QuerySet[models.Track]:
+    """The Tracks of users who want nothing kept, and all reruns, of which something may be."""
+    perhaps = Q(conversation__consent=REFUSED) | ~Q(rerun_of="")
+    rows = models.Track.objects.filter(ended(now), perhaps)
     return rows.exclude(request__has_key=FORGOTTEN)

@@ -59,7 +59,8 @@ class Tidying:
 def _keep_rules(track_ids: Collection[str]) -> None:
     """Delete what must not outlive its Track."""
     text_only = models.Project.objects.filter(keep=Keep.TEXT).values("name")
-    ruled = Q(project__in=text_only) | Q(conversation__consent=REFUSED)
+    again = ~Q(rerun_of="")  # it may be that of somebody who refused meanwhile
+    ruled = Q(project__in=text_only) | Q(conversation__consent=REFUSED) | again
     rows = models.Track.objects.filter(ruled, track_id__in=track_ids)
     for track_id in list(rows.values_list("track_id", flat=True)):
         after_track(track_id)

@@ -1,4 +1,8 @@
-"""Bodies that do not end: counted while they come, before Django reads any of them."""
+"""Bodies that do not end, come too slowly, or from nobody who may send them.
+
+They are counted and timed while they come, before Django reads any of them: it keeps a body whole,
+longer ones on the disk, before it looks whose it is.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,27 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from turnlab.errors import TooLarge, TurnlabError
-from turnlab.server.problems import MEDIA_TYPE, Refused, described, status_of
+from turnlab.errors import DatabaseUnavailable, InvalidToken, TooLarge, TurnlabError
+from turnlab.server import limits, tokens
+from turnlab.server.api.database import in_database
+from turnlab.server.problems import MEDIA_TYPE, Refused, described, headers_of, status_of
 
 _LINGER_S = 5.0
 """How long a client may go on sending that was refused."""
+
+SMALL_BYTES = 1 << 16
+"""A body of up to so many bytes is read whoever sends it; for a longer one the token is asked."""
+
+FORM_BYTES = 1 << 20
+"""The longest body where no token counts: forms of people, who may not be signed in yet."""
+
+SILENCE_S = 20.0
+"""So long no byte of a body may come."""
+
+WHOLE_S = 300.0
+"""By then all of a body must be there."""
+
+_TOKENED = ("/api/", "/v1/")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,30 +43,40 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class _Endless(Exception):
-    """The body is longer than the server takes."""
+class _Stopped(Exception):
+    """The body is not read any further."""
+
+    def __init__(self, refusal: TurnlabError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
 
 
-def limited(app: App, most_bytes: int) -> App:
+def limited(
+    app: App, most_bytes: int, *, silence_s: float = SILENCE_S, whole_s: float = WHOLE_S
+) -> App:
     """The ASGI application `app`, which reads no more than `most_bytes` of any body.
 
     A longer body is answered with 413 as soon as that is known: by its Content-Length before any
-    of it is read, else while it comes. The moment at which a body was there is kept in the scope
-    as `turnlab.received_s`, on the monotonic clock.
+    of it is read, else while it comes. One that stops for `silence_s` or is not there after
+    `whole_s` is answered with 408. Where tokens count, more than SMALL_BYTES are read of those
+    alone who have one, else FORM_BYTES of anybody. The moment at which a body was there is kept in
+    the scope as `turnlab.received_s`, on the monotonic clock.
     """
 
     async def bounded(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        refusal = _refusal(scope, most_bytes)
+        most = most_bytes if _is_tokened(scope) else min(most_bytes, FORM_BYTES)
+        refusal = _refusal(scope, most) or await _unknown(scope)
         if refusal is None:
             try:
-                await app(scope, _counted(scope, receive, most_bytes), send)
+                body = _Body(scope, receive, most, silence_s, whole_s)
+                await app(scope, body.receive, send)
                 return
-            except _Endless:
-                refusal = _too_large(most_bytes)
-        await _refuse(scope, receive, send, refusal, most_bytes)
+            except _Stopped as stopped:
+                refusal = stopped.refusal
+        await _refuse(scope, receive, send, refusal, most)
 
     return bounded
 
@@ -57,21 +87,82 @@ def received_s(request: HttpRequest) -> float:
     return float(scope.get("turnlab.received_s") or time.monotonic())
 
 
-def _counted(scope: Message, receive: Receive, most_bytes: int) -> Receive:
-    read = 0
+class _Body:
+    """A body as it comes."""
 
-    async def counted() -> Message:
-        nonlocal read
-        message = await receive()
+    def __init__(
+        self, scope: Message, receive: Receive, most_bytes: int, silence_s: float, whole_s: float
+    ) -> None:
+        self._scope, self._receive = scope, receive
+        self._most_bytes, self._silence_s = most_bytes, silence_s
+        self._end_s = time.monotonic() + whole_s
+        self._read = 0
+        self._whole = False
+
+    async def receive(self) -> Message:
+        """The next piece. Raises _Stopped."""
+        if self._whole:  # what may still come is the end of the connection
+            return await self._receive()
+        message = await self._timely()
         if message["type"] == "http.request":
-            read += len(message.get("body", b""))
-            if read > most_bytes:
-                raise _Endless
+            self._read += len(message.get("body", b""))
+            if self._read > self._most_bytes:
+                raise _Stopped(_too_large(self._most_bytes))
             if not message.get("more_body", False):
-                scope["turnlab.received_s"] = time.monotonic()
+                self._scope["turnlab.received_s"] = time.monotonic()
+                self._whole = True
         return message
 
-    return counted
+    async def _timely(self) -> Message:
+        left_s = self._end_s - time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, min(left_s, self._silence_s))):
+                return await self._receive()
+        except TimeoutError:
+            raise _Stopped(
+                Refused(408, "The request came too slowly; send it again without a break.")
+            ) from None
+
+
+def _is_tokened(scope: Message) -> bool:
+    return str(scope["path"]).startswith(_TOKENED)
+
+
+async def _unknown(scope: Message) -> TurnlabError | None:
+    """Why a long body is not read: nobody who is known sends it. None if it is read."""
+    if not _is_tokened(scope) or _is_small(scope):
+        return None
+    header: bytes | None = dict(scope["headers"]).get(b"authorization")
+    authorization = None if header is None else header.decode("latin-1")
+    address = (scope.get("client") or ("",))[0]
+    try:
+        limits.check_failures(address)
+        if tokens.remembered(authorization) is None:
+            await in_database(tokens.authenticate, authorization)
+    except DatabaseUnavailable:
+        return DatabaseUnavailable()  # its own text may name hosts and accounts
+    except TurnlabError as error:
+        return _counted(error, authorization, address)
+    return None
+
+
+def _is_small(scope: Message) -> bool:
+    """Whether a body says that it is short; without a length and not in pieces there is none."""
+    headers = dict(scope["headers"])
+    length = headers.get(b"content-length", b"0")
+    told = length.isdigit() and len(length) < 20 and b"transfer-encoding" not in headers
+    return told and int(length) <= SMALL_BYTES
+
+
+def _counted(error: TurnlabError, authorization: str | None, address: str) -> TurnlabError:
+    """The same, or that there were too many wrong tokens; who sends none is not guessing."""
+    if not (isinstance(error, InvalidToken) and authorization):
+        return error
+    try:
+        limits.count_failure(address)
+    except limits.Exceeded as exceeded:
+        return exceeded
+    return error
 
 
 def _refusal(scope: Message, most_bytes: int) -> TurnlabError | None:
@@ -89,8 +180,8 @@ def _refusal(scope: Message, most_bytes: int) -> TurnlabError | None:
 
 def _too_large(most_bytes: int) -> TooLarge:
     return TooLarge(
-        f"The request is larger than {most_bytes // 2**20} MiB; send less, or raise "
-        "TURNLAB_MAX_UPLOAD_MIB of the server."
+        f"The request is larger than the {most_bytes // 2**20} MiB that are read here; send less, "
+        "or raise TURNLAB_MAX_UPLOAD_MIB of the server."
     )
 
 
@@ -109,10 +200,11 @@ async def _refuse(
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
+        *((name.encode(), value.encode()) for name, value in headers_of(error).items()),
     ]
     await send({"type": "http.response.start", "status": status_of(error), "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
-    if b"expect" not in dict(scope["headers"]):
+    if b"expect" not in dict(scope["headers"]) and status_of(error) != 408:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 await _forget(receive, most_bytes)

@@ -124,12 +124,12 @@ def _detail(principal: Principal, conversation_id: str) -> dict[str, Any]:
 async def change_conversation(
     request: HttpRequest, conversation_id: str, asked: ChangeConversation
 ) -> dict[str, Any]:
-    """Say whether the user lets the records be kept."""
+    """Say whether the user of one of your Conversations lets the records be kept."""
     return await in_database(_change, principal_of(request), conversation_id, asked.consent)
 
 
 def _change(principal: Principal, conversation_id: str, consent: str) -> dict[str, Any]:
-    reading.conversation_row(principal, conversation_id)
+    reading.require_own(principal, reading.conversation_row(principal, conversation_id))
     models.Conversation.objects.filter(id=conversation_id).update(consent=consent)
     audit(principal, "conversation.consent", conversation_id, {"consent": consent})
     if consent == REFUSED:

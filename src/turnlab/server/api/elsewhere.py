@@ -40,16 +40,17 @@ async def forwarded(request: HttpRequest, url: str) -> StreamingHttpResponse:
 
 
 async def parts(request: HttpRequest, url: str) -> AsyncIterator[bytes]:
-    """The body of the same, if it is what was asked for: nothing of a failure.
-
-    Whoever follows asks again where it ends too early. Raises ServerLost.
-    """
+    """The body of the same. Raises ServerLost, also where it answers with a failure."""
     client, answer = await _asked(request, url)
     body = _body(client, answer)
     try:
+        if answer.status_code != HTTPStatus.OK:
+            raise ServerLost(
+                "The API process that runs the Track does not tell of it "
+                f"(HTTP {answer.status_code}); ask again."
+            )
         async for part in body:
-            if answer.status_code == HTTPStatus.OK:
-                yield part
+            yield part
     finally:
         await body.aclose()
 

@@ -63,14 +63,27 @@ _UNKNOWN = 0xFFFFFFFF
 _COMMENT = b": still here\n\n"
 
 
-def encoded(event: Event) -> bytes:
-    """The event as server-sent events have it."""
+RECORDS = "records"
+"""The telling that events of a Track that has ended belong to, in their ids."""
+
+
+def encoded(event: Event, telling: str) -> bytes:
+    """The event as server-sent events have it; its id says which telling it belongs to."""
     data = json.dumps(event.data)  # one line
-    return f"id: {event.id}\nevent: {event.event}\ndata: {data}\n\n".encode()
+    return f"id: {telling}-{event.id}\nevent: {event.event}\ndata: {data}\n\n".encode()
+
+
+def seen_of(last_event_id: str, telling: str) -> int:
+    """The number of the last event that was seen of `telling`; 0 if it was of another.
+
+    A Track while it runs and its records count different things.
+    """
+    name, _, number = last_event_id.rpartition("-")
+    return int(number) if name == telling and number.isdecimal() else 0
 
 
 async def live_events(running: Running, after: int, *, sound: bool) -> AsyncIterator[Event]:
-    """What happens in a Track that runs here, from the event after `after` on.
+    """What happens in a Track that runs here, from the event after `after` on, and its end.
 
     With `sound` each Speech of the reply brings its samples, as base64 of 16-bit little-endian PCM.
     """
@@ -82,7 +95,7 @@ async def live_events(running: Running, after: int, *, sound: bool) -> AsyncIter
             chunk = await anext(spoken)
             pcm = base64.b64encode(pcm16(chunk.samples)).decode()
             event = Event(event.id, event.event, {**event.data, "audio": pcm})
-        if event.id > after:
+        if event.id > after or event.event == "end":
             yield event
 
 
@@ -94,8 +107,7 @@ def _is_speech_of(event: Event, component: str) -> bool:
 def past_events(detail: Mapping[str, Any], after: int) -> list[Event]:
     """The events of a Track that has ended, as far as its records tell them.
 
-    The end always comes, since whoever reconnects with the last id that they saw must learn of it:
-    the ids of a Track that runs count pieces, these count wholes.
+    The end always comes, so that whoever reconnects learns of it.
     """
     told = [("track", _head(detail))]
     for task in detail["tasks"]:
@@ -103,7 +115,7 @@ def past_events(detail: Mapping[str, Any], after: int) -> list[Event]:
         made = [each for each in detail["contents"] if each["task_id"] == task["id"]]
         told += [("chunk", _chunk(task, each)) for each in made]
     events = [Event(number, *each) for number, each in enumerate(told, 1)]
-    end = Event(max(after, len(events)) + 1, "end", _end(detail))
+    end = Event(len(events) + 1, "end", _end(detail))
     return [*(event for event in events if event.id > after), end]
 
 

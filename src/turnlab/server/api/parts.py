@@ -30,6 +30,7 @@ from turnlab.server.api.tasks import router as registering
 from turnlab.server.config import config
 from turnlab.server.health import live_workers
 from turnlab.server.node import current_node
+from turnlab.server.problems import without_files
 from turnlab.work import EMBEDDED
 
 router = Router(tags=["parts"])
@@ -127,7 +128,7 @@ def _cluster(now: Now, cluster: Cluster) -> dict[str, Any]:
         needs = {kind.kind for kind in plan.needs}
         missing = _lacking(now, plan)
     except TurnlabError as error:
-        missing = [error.message]
+        missing = [without_files(error.message)]
     return {
         "name": cluster.name,
         "description": cluster.description,

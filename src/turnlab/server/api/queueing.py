@@ -98,7 +98,7 @@ def _read(
 ) -> tuple[QueueTask, Path | None, list[Image], str]:
     uploads.require_type(request, uploads.MULTIPART, uploads.JSON)
     if request.content_type == uploads.JSON:
-        asked = uploads.read_json(request.body)
+        asked = uploads.read_json(uploads.json_body(request))
         return validated(QueueTask, asked), None, [], fingerprint_of(request.path, {"": asked})
     asked, audio, images = uploads.read_parts(request)
     digests = []

@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 
 from turnlab.conversations import check_conversation_id
-from turnlab.errors import InvalidRequest, UnknownConversation, UnknownTrack
+from turnlab.errors import Forbidden, InvalidRequest, UnknownConversation, UnknownTrack
 from turnlab.server import models
 from turnlab.server.api.schemas import TrackFilter
 from turnlab.server.roles import Principal, may_read
@@ -65,6 +65,15 @@ def track_row(principal: Principal, track_id: str) -> dict[str, Any]:
     if row is None or not may_read(principal, row["owner"]):
         raise UnknownTrack(f"There is no Track {track_id}; GET /api/v1/tracks lists yours.")
     return {**_track(row), **{key: row[key] for key in ("spans", "host", "node", "request")}}
+
+
+def require_own(principal: Principal, row: Mapping[str, Any]) -> None:
+    """Raise Forbidden unless `row` is the Principal's own, or he is an administrator.
+
+    Who may read what belongs to others may not write to it for that.
+    """
+    if row["owner"] != principal.owner and "admin" not in principal.scopes:
+        raise Forbidden("It belongs to somebody else, who alone may change it; you may read it.")
 
 
 def conversation_page(principal: Principal, cursor: str | None, limit: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from turnlab.server.api import reading
 from turnlab.server.api.database import in_database
 from turnlab.server.api.schemas import NextReply, Played, Wait
 from turnlab.server.api.security import Bearer, principal_of
+from turnlab.server.node import current_node
 from turnlab.server.roles import Principal
 from turnlab.tracks import TrackStatus
 
@@ -23,7 +24,7 @@ router = Router(tags=["replies"])
 POLL_S = 0.5
 """Between two looks at the database, for Tracks that other processes accepted."""
 
-_DELIVERED = (TrackStatus.STARTED, TrackStatus.COMPLETED)
+_UNPLAYED = (TrackStatus.PENDING, TrackStatus.STARTED, TrackStatus.COMPLETED)
 
 
 class News:
@@ -63,8 +64,8 @@ async def next_reply(
     wait: Wait = 0.0,
 ) -> Status[Any]:
     """The oldest of your own Tracks that are to be delivered and were not played: one that has
-    completed, or is under way and can be heard while it is made. 204 if there is none after
-    `wait` seconds."""
+    completed, or is under way and can be heard while it is made. While an older one waits to be
+    begun, no younger one comes. 204 if there is none after `wait` seconds, or the server stops."""
     owner = principal_of(request).owner
     loop = asyncio.get_running_loop()
     end_s = loop.time() + wait
@@ -76,15 +77,17 @@ async def next_reply(
         if left_s <= 0:
             return Status(204, None)
         await news.wait(min(POLL_S, left_s))
+        if not current_node().accepts:
+            return Status(204, None)
 
 
 def _next(owner: str) -> dict[str, Any] | None:
     rows = models.Track.objects.filter(
-        owner=owner, deliver=True, played_at=None, status__in=[s.value for s in _DELIVERED]
+        owner=owner, deliver=True, played_at=None, status__in=[s.value for s in _UNPLAYED]
     )
     columns = ("track_id", "cluster", "status", "conversation_id", "created_at")
     row = rows.order_by("created_at", "track_id").values(*columns).first()
-    if row is None:
+    if row is None or row["status"] == TrackStatus.PENDING:
         return None
     return {**row, "speech_url": f"/api/v1/tracks/{row['track_id']}/speech"}
 
@@ -97,12 +100,12 @@ def _next(owner: str) -> dict[str, Any] | None:
 )
 async def played(request: HttpRequest, track_id: str) -> dict[str, Any]:
     """Mark the reply as played, so that nobody gets it again; `first` tells whether this call did
-    it. Of several players the one that gets `first: true` is to play it."""
+    it. Of several players the one that gets `first: true` is to play it. Only your own."""
     first = await in_database(_mark, principal_of(request), track_id)
     return {"track_id": track_id, "first": first}
 
 
 def _mark(principal: Principal, track_id: str) -> bool:
-    reading.track_row(principal, track_id)
+    reading.require_own(principal, reading.track_row(principal, track_id))
     rows = models.Track.objects.filter(track_id=track_id, played_at=None)
     return bool(rows.update(played_at=datetime.now(UTC)))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from ninja import Schema
 from ninja.params.functions import Header
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints
 
 from turnlab.tracks import Mode, TrackStatus
 
@@ -26,6 +26,12 @@ def _storable(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_]+$")]
 """Of a Cluster, a Component or a task."""
 Text = Annotated[str, AfterValidator(_storable)]
+Typed = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000, pattern=r"\S"),
+    AfterValidator(_storable),
+]
+"""Something to say; blanks alone are nothing."""
 Owner = Annotated[str, Field(max_length=128), AfterValidator(_storable)]
 ConversationId = Annotated[str, Field(pattern=r"^(new|C-[0-9a-f]{32})$")]
 Cursor = Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_=-]+$")]
@@ -44,7 +50,7 @@ IdempotencyKey = Annotated[
         description="The same key and request again give the same answer, and make nothing new.",
     ),
 ]
-LastEventId = Annotated[int, Header(alias="Last-Event-ID", ge=0, le=2**31)]
+LastEventId = Annotated[str, Header(alias="Last-Event-ID", max_length=64)]
 
 
 class Strict(Schema):
@@ -77,9 +83,7 @@ class StartTrack(Strict):
         description="How long the client waited after that word before it sent the recording, in "
         "seconds: it is part of the voice-to-voice latency.",
     )
-    text: Annotated[Text, Field(min_length=1, max_length=100_000)] | None = Field(
-        None, description="What the user typed, instead of a recording."
-    )
+    text: Typed | None = Field(None, description="What the user typed, instead of a recording.")
 
 
 class Rerun(Strict):

@@ -46,7 +46,6 @@ async def authorised(request: HttpRequest, scope: str) -> Principal:
 
 def _remembered(request: HttpRequest) -> Principal | None:
     """Whose token it is if that is known without the database."""
-    limits.check_failures(address_of(request))
     principal = tokens.remembered(request.headers.get("Authorization"))
     if principal is not None:
         limits.count_request(principal)
@@ -54,14 +53,13 @@ def _remembered(request: HttpRequest) -> Principal | None:
 
 
 def _known_by_token(request: HttpRequest) -> Principal:
-    """Whose token it is, if the address has not sent too many wrong ones, within its rate."""
-    address, header = address_of(request), request.headers.get("Authorization")
-    limits.check_failures(address)
+    """Whose token it is, within its rate; of wrong ones an address may send a few."""
+    header = request.headers.get("Authorization")
     try:
         principal = tokens.authenticate(header)
     except InvalidToken:
         if header:  # who sends none is not guessing
-            limits.count_failure(address)
+            limits.count_wrong_token(address_of(request))
         raise
     limits.count_request(principal)
     return principal

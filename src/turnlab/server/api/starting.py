@@ -20,7 +20,7 @@ from turnlab.errors import InvalidParams, InvalidRequest
 from turnlab.server import models
 from turnlab.server.api import bodies, uploads
 from turnlab.server.api.database import in_database
-from turnlab.server.api.reading import conversation_row
+from turnlab.server.api.reading import conversation_row, require_own
 from turnlab.server.api.schemas import StartTrack
 from turnlab.server.api.security import OVERRIDERS
 from turnlab.server.api.uploads import Upload
@@ -29,6 +29,7 @@ from turnlab.server.node import NEW, Accepted, Node
 from turnlab.server.ownership import Repeat
 from turnlab.server.problems import Refused
 from turnlab.server.requests import TrackRequest
+from turnlab.server.retention import refused
 from turnlab.server.roles import Principal
 from turnlab.tracks import TrackStatus
 from turnlab.work import Priority
@@ -50,7 +51,7 @@ async def start(request: HttpRequest, principal: Principal, node: Node) -> Accep
     """Accept the Track that `request` asks for.
 
     Raises InvalidRequest, TooLarge, InvalidAudio, InvalidImage, InvalidParams,
-    UnknownConversation, and what `Node.accept` raises.
+    UnknownConversation, Forbidden where that is somebody else's, and what `Node.accept` raises.
     """
     received_s = bodies.received_s(request)
     with ExitStack() as files:
@@ -58,7 +59,7 @@ async def start(request: HttpRequest, principal: Principal, node: Node) -> Accep
         values = asked.values
         _check_overrides(node.catalogue.get(values.cluster), values.overrides, principal)
         if values.conversation not in (None, NEW):
-            await in_database(conversation_row, principal, str(values.conversation))
+            await in_database(_check_conversation, principal, str(values.conversation))
         return await node.accept(
             _wanted(values),
             owner=principal.owner,
@@ -68,6 +69,10 @@ async def start(request: HttpRequest, principal: Principal, node: Node) -> Accep
             repeat=repeat_of(request, asked.fingerprint),
             received_s=received_s,
         )
+
+
+def _check_conversation(principal: Principal, conversation_id: str) -> None:
+    require_own(principal, conversation_row(principal, conversation_id))
 
 
 def _wanted(values: StartTrack) -> TrackRequest:
@@ -103,7 +108,7 @@ def _read(request: HttpRequest, files: ExitStack) -> Asked:
 
 def _parts(request: HttpRequest) -> tuple[Any, Upload | None, list[Upload]]:
     if request.content_type == uploads.JSON:
-        return uploads.read_json(request.body), None, []
+        return uploads.read_json(uploads.json_body(request)), None, []
     return uploads.read_parts(request)
 
 
@@ -179,8 +184,9 @@ async def start_again(
 ) -> Accepted:
     """Accept a new Track with the kept input of the Track `row`, through `cluster` where given.
 
-    It belongs to no Conversation, since it is no later turn of one. Raises Refused (409) where the
-    input is not kept, and what `start` raises.
+    It belongs to no Conversation, since it is no later turn of one, and to the project of the old
+    Track, whose rules it is kept by. Raises Refused (409) where the input is not kept, and what
+    `start` raises.
     """
     wanted = await in_database(kept_request, row)
     if cluster not in (None, wanted.cluster):
@@ -191,7 +197,7 @@ async def start_again(
     return await node.accept(
         replace(wanted, deliver=deliver),
         owner=principal.owner,
-        project=principal.project,
+        project=row["project"],
         repeat=repeat_of(request, fingerprint_of(request.path, asked)),
         received_s=None,
     )
@@ -200,6 +206,8 @@ async def start_again(
 def kept_request(row: Mapping[str, Any]) -> TrackRequest:
     """What was asked of a Track, with its media under the names that they are kept by."""
     track_id = row["track_id"]
+    if refused([track_id]):
+        raise Refused(409, f"The user of {track_id} wants nothing kept, so it cannot run again.")
     wanted = TrackRequest.from_json(
         row["request"] or {"cluster": row["cluster"], "mode": row["mode"]}
     )

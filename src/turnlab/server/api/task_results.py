@@ -66,7 +66,7 @@ def read_result(request: HttpRequest) -> Posted:
     """The request's result; off the event loop. Raises InvalidRequest, TooLarge."""
     uploads.require_type(request, uploads.MULTIPART, uploads.JSON)
     if request.content_type == uploads.JSON:
-        return Posted(values=validated(PostedResult, _json(request.body)))
+        return Posted(values=validated(PostedResult, _json(request.read(MOST_JSON + 1))))
     request.upload_handlers = [TemporaryFileUploadHandler(request)]
     try:
         fields, files = request.POST, request.FILES
@@ -142,4 +142,4 @@ def validated(model: type[M], values: Any) -> M:
 def _json(data: bytes) -> Any:
     if len(data) > MOST_JSON:
         raise TooLarge(f"A result may have {MOST_JSON // 2**20} MiB of JSON, besides its file.")
-    return uploads.read_json(data)
+    return uploads.read_json(data, MOST_JSON)

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.multipartparser import MultiPartParserError
 from ninja.parser import Parser
 
+from turnlab.audio import check_density
 from turnlab.chunks import Image
 from turnlab.errors import (
     EmptyAudio,
@@ -31,9 +32,11 @@ from turnlab.server.problems import Refused
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
 
-MOST_SAMPLES_PER_S = 48_000 * 8
-"""Samples of all channels together in a second of what is decoded: a small file can claim more
-than a server should spend time on."""
+MOST_JSON = 2**20
+"""Bytes of JSON, where nothing says otherwise. Whatever thread reads JSON, all others wait."""
+
+MOST_VALUES = 250_000
+"""About so many values of JSON are read; long texts, such as pictures, are quick beside them."""
 
 _DEEPEST = 64
 """How deep JSON may nest."""
@@ -50,7 +53,21 @@ class JsonParser(Parser):
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         """The body as JSON. Raises InvalidRequest."""
         require_type(request, JSON)
-        return cast(dict[str, Any], read_json(request.body))
+        return cast(dict[str, Any], read_json(json_body(request)))
+
+
+def json_body(request: HttpRequest, most: int = MOST_JSON) -> bytes:
+    """The body, of which no more is read than it may have. Raises TooLarge."""
+    data = request.read(most + 1)
+    _check_length(data, most)
+    return data
+
+
+def _check_length(data: bytes, most: int) -> None:
+    if len(data) > most:
+        raise TooLarge(
+            f"The JSON is longer than {most / 2**20:g} MiB; send sounds and pictures as files."
+        )
 
 
 def require_type(request: HttpRequest, *allowed: str) -> None:
@@ -63,11 +80,15 @@ def require_type(request: HttpRequest, *allowed: str) -> None:
         )
 
 
-def read_json(data: bytes | str) -> Any:
+def read_json(data: bytes | str, most: int = MOST_JSON) -> Any:
     """`data` as JSON of bounded depth with no NaN and only characters that can be kept.
 
-    Raises InvalidRequest (400).
+    Raises InvalidRequest (400), TooLarge for more than `most` bytes or too many values.
     """
+    data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    _check_length(data, most)
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:  # each value but the first has one
+        raise TooLarge(f"The JSON has more than {MOST_VALUES:,} values; send fewer.")
     try:
         value = json.loads(data, parse_constant=_no_number)
         _check_plain(value, 0)
@@ -167,7 +188,6 @@ def check_recording(path: Path, most_s: float) -> None:
             f"The recording is not audio that can be decoded ({error.error_string}); "
             "give WAV, FLAC, OGG or MP3."
         ) from error
-    if rate * channels > MOST_SAMPLES_PER_S:
-        raise TooLarge(f"The recording has {channels} channels at {rate} Hz; send one channel.")
+    check_density(rate, channels)
     if frames > most_s * rate:
         raise TooLarge(f"The recording is longer than {most_s:g} s; send a shorter one.")

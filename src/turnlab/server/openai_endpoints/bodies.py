@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from django.http import HttpRequest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from turnlab.server.api.uploads import JSON, read_json, require_type
+from turnlab.server.api.uploads import JSON, MOST_JSON, json_body, read_json, require_type
 from turnlab.server.openai_endpoints.failures import BadField
 
 M = TypeVar("M", bound=BaseModel)
@@ -23,13 +23,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-async def read_body(request: HttpRequest, model: type[M]) -> M:
-    """The JSON of a request, read in a thread: pictures make it long. Raises InvalidRequest."""
+async def read_body(request: HttpRequest, model: type[M], most: int = MOST_JSON) -> M:
+    """The JSON of a request of up to `most` bytes, read in a thread: pictures make it long.
+
+    Raises InvalidRequest, TooLarge.
+    """
     require_type(request, JSON)
 
     def read() -> M:
-        # Not request.body: that has a limit for forms; what bounds this one is the server's.
-        return checked(read_json(request.read()), model)
+        return checked(read_json(json_body(request, most), most), model)
 
     return await asyncio.to_thread(read)
 

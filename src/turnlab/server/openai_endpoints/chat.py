@@ -13,6 +13,7 @@ from ninja import Router
 from pydantic import ConfigDict, Field
 
 from turnlab.chunks import Image, Reply
+from turnlab.server.config import config
 from turnlab.server.node import current_node
 from turnlab.server.openai_endpoints.bodies import Body, ModelName, read_body, refuse_unless_plain
 from turnlab.server.openai_endpoints.failures import BadField
@@ -141,7 +142,8 @@ async def complete(request: HttpRequest) -> HttpResponseBase:
 
 
 async def _asked(request: HttpRequest) -> Chat:
-    body = await read_body(request, ChatBody)
+    # Pictures lie in the messages.
+    body = await read_body(request, ChatBody, config().max_upload_mib * 2**20)
     others = body.without_effect()
     prompt = await asyncio.to_thread(read_messages, body.messages)
     model = models_of(current_node()).find(body.model, Use.CHAT, pictures=bool(prompt.images))
