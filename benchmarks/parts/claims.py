@@ -129,7 +129,12 @@ def _fill(first: int, last: int) -> None:
             made = ", ".join(value.format(hex=number) for value in values.values())
             sql = insert.format(table=table, columns=", ".join(values), values=made)
             cursor.execute(sql, [first, last])
-        cursor.execute("ANALYZE" if connection.vendor == "postgresql" else "PRAGMA optimize")
+        if connection.vendor == "postgresql":
+            # What was just written would else be written out beside what is measured.
+            cursor.execute("CHECKPOINT")
+            cursor.execute("ANALYZE")
+        else:
+            cursor.execute("PRAGMA optimize")
 
 
 def _round() -> tuple[list[float], list[float]]:

@@ -194,13 +194,13 @@ def test_a_track_that_was_put_back_counts_as_not_begun(database: Path):
     owned = Owned(track_id=track.track_id, request=LATER, owner="somebody", project="default")
     ownership.insert(track, owned, node="")
     for _ in range(3):
-        taken, _ = ownership.claim_waiting("N-1", {"CLUSTER_FAST": 1}, 16)
-        ownership.put_back("N-1", taken)
-    ownership.claim_waiting("N-1", {"CLUSTER_FAST": 1}, 16)
-    (inherited,) = ownership.adopt("N-2", ["N-1"])
-    assert ownership.may_begin_again(inherited)
-    (again,) = ownership.adopt("N-3", ["N-2"])
-    assert not ownership.may_begin_again(again)
+        (taken,), _ = ownership.claim_waiting("N-1", {"CLUSTER_FAST": 1}, 16)
+        ownership.put_back("N-1", [taken.track_id])
+    (taken,), _ = ownership.claim_waiting("N-1", {"CLUSTER_FAST": 1}, 16)
+    assert ownership.may_begin_again(taken)
+    for _ in range(2):
+        taken = ownership.note_beginning(taken)
+    assert not ownership.may_begin_again(taken)
 
 
 @pytest.mark.slow

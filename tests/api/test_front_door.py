@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,12 +17,13 @@ import pytest
 import uvicorn
 from pydantic import ValidationError
 
+from turnlab.cli import main
 from turnlab.cli.serve import CannotListen, _listen
 from turnlab.errors import Forbidden, InvalidToken
 from turnlab.server import limits
 from turnlab.server.api.bodies import FORM_BYTES, SMALL_BYTES, limited
 from turnlab.server.api.schemas import StartTrack
-from turnlab.server.connections import TimelyProtocol
+from turnlab.server.connections import MOST, TimelyProtocol
 from turnlab.server.logs import is_failure, without_traceback
 from turnlab.server.tokens import create_token
 from turnlab.testing.service import Served, served
@@ -234,6 +236,31 @@ def test_an_address_that_is_not_of_this_machine_is_told_apart_from_a_port_in_use
         taken.listen()
         with pytest.raises(CannotListen, match="--port"):
             _listen("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 2 * MOST, reason="ulimit -n is too small for it"
+)
+async def test_beyond_what_a_process_holds_the_answer_is_503(server: Served) -> None:
+    port = int(server.url.rpartition(":")[2])
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(MOST - 1)]
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as client:
+        assert (await client.get("/healthz")).status_code == 503
+    for _, writer in idle:
+        writer.close()
+    async with httpx2.AsyncClient(base_url=server.url, timeout=30) as client:
+        while (await client.get("/healthz")).status_code != 200:
+            pass  # until the server has seen them close
+
+
+def test_a_worker_takes_the_address_from_where_clients_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["turnlab", "worker"])
+    monkeypatch.setenv("TURNLAB_API", "nowhere")
+    with pytest.raises(SystemExit):
+        main()
+    assert "'nowhere' is no address" in "".join(capsys.readouterr()).replace("\n", " ")
 
 
 # What is typed, and what is logged

@@ -229,7 +229,7 @@ def test_after_a_break_events_go_on_where_they_ended(anna: httpx2.Client) -> Non
 
 
 def test_of_a_track_that_has_ended_the_records_tell(anna: httpx2.Client) -> None:
-    track_id = start(anna)
+    track_id = start(anna, **slow())
     live = events(anna, track_id)
     past = events(anna, track_id)
     assert past[0]["event"] == "track"

@@ -149,7 +149,7 @@ def test_somebodys_own_worker_may_poll_at_either_process(company: Company):
 
 
 def test_what_a_killed_process_had_is_taken_over(company: Company):
-    """What was at work is closed, what had not begun is begun again, what waits waits on."""
+    """What had been begun is closed, also where its Tasks waited; what waits waits on."""
     with company.serving("third") as third:
         client = Client(third.url, company.tokens["client"])
         is_so(lambda: client.ask().status_code == 202)
@@ -163,7 +163,7 @@ def test_what_a_killed_process_had_is_taken_over(company: Company):
     closed = company.first.ended(at_work)
     assert (closed["status"], closed["error"]["code"]) == ("failed", "server_lost")
     assert {task["status"] for task in closed["tasks"]} <= {"failed", "cancelled"}
-    assert company.second.ended(queued)["status"] == "completed"
+    assert company.second.ended(queued)["error"]["code"] == "server_lost"
     asker = Client(company.urls[0], company.tokens["researcher"])
     assert asker.track(waiting)["status"] == "pending"
     assert asker.http.post(f"/tracks/{waiting}/cancel").status_code == 202

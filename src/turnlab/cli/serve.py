@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import errno
 import os
 import socket
 from collections.abc import Mapping
@@ -18,6 +18,9 @@ from turnlab.errors import MissingPackage, TurnlabError
 from turnlab.packaged import installed
 
 NEEDED = ("django", "ninja", "uvicorn", "websockets", "httpx2", "prometheus_client")
+
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+"""In use, or for root alone; else there is no such address here."""
 
 
 class CannotListen(TurnlabError):
@@ -55,9 +58,6 @@ def serve(
     The first start makes the database and an administrator, and says what to do next.
     """
     _require_packages()
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING)
-    if not verbose:  # what clients do wrong is told to them
-        logging.getLogger("django.request").setLevel(logging.CRITICAL)
     os.environ.update(
         {
             name: str(value)
@@ -70,9 +70,11 @@ def serve(
         }
     )
     from turnlab.server.config import config, read_config
+    from turnlab.server.logs import set_up_logs
     from turnlab.server.safety import check_safety
     from turnlab.server.setup import open_database
 
+    set_up_logs(verbose)
     asked = read_config(os.environ)
     warnings = check_safety(asked)
     listening = _listen(asked.host, asked.port)
@@ -110,8 +112,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
     except OSError as error:
+        option = "--port" if error.errno in _OF_THE_PORT else "--host"
         raise CannotListen(
-            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port."
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another {option}."
         ) from error
     listening.set_inheritable(True)
     return listening
@@ -127,11 +130,14 @@ def _run(
     import uvicorn
 
     from turnlab.server.asgi import Application
+    from turnlab.server.connections import MOST, TimelyProtocol
 
     application = Application(parts.registry, parts.catalogue, settings, **options)
     config = uvicorn.Config(
         application,
         lifespan="on",
+        http=TimelyProtocol,
+        limit_concurrency=MOST,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=5 * 2**20,

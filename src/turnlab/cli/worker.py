@@ -24,7 +24,9 @@ MEMORY_S = 1.0
 
 
 def worker(
-    api: Annotated[str, typer.Option(help="The server, such as http://host:8000.")],
+    api: Annotated[
+        str, typer.Option(envvar="TURNLAB_API", help="The server, such as http://host:8000.")
+    ],
     token: Annotated[
         str,
         typer.Option(envvar="TURNLAB_TOKEN", help="A token of the role worker."),

@@ -115,15 +115,21 @@ class Membership:
             await self._inherit(owned)
 
     async def _bury(self, node_id: str) -> None:
-        """Take over what belonged to a process that is gone: nothing of it is lost or stuck."""
+        """Close what a process that is gone had begun: nothing of it is lost, stuck or run twice.
+
+        What it had accepted and not begun waits in the table for whoever has room.
+        """
         call = self._node.database.call
         while taken := await call(ownership.adopt, self._node.id, [node_id]):
             for owned in taken:
-                await self._inherit(owned)
+                # Its Tasks are written down behind their running: what the table does not have
+                # may have run all the same, and nothing is to run twice.
+                await self._node.fail(owned.track_id, ServerLost())
         await call(ownership.forget_node, node_id)
         _lock_file(node_id).unlink(missing_ok=True)
 
     async def _inherit(self, owned: Owned) -> None:
+        """Begin a Track of this process that it had never begun, or close it."""
         call = self._node.database.call
         try:
             if await call(ownership.may_begin_again, owned):

@@ -133,9 +133,7 @@ def _columns(model: type[models.Model], record: type[Any]) -> list[Any]:
     return [f for f in model._meta.concrete_fields if f.attname in known]
 
 
-def _upsert(
-    model: type[models.Model], fields: list[Any], connection: BaseDatabaseWrapper
-) -> str:
+def _upsert(model: type[models.Model], fields: list[Any], connection: BaseDatabaseWrapper) -> str:
     """`INSERT ... ON CONFLICT DO UPDATE` of everything but the key and the time of creation.
 
     What has ended stays as it is: of two processes that both believe a Track theirs, the first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -35,6 +36,8 @@ class Events(Observer):
     """What happens in one Track, for any number of readers, each from where it wants to begin."""
 
     def __init__(self) -> None:
+        self.name = secrets.token_hex(4)
+        """Of this telling: a Track that begins again is told anew, and counts anew."""
         self._log: list[Event] = []
         self._closed = False
         self._news: list[asyncio.Future[None]] = []
@@ -140,6 +143,11 @@ class Running:
         """
         assert self.task is not None
         return await asyncio.shield(self.task)
+
+    @property
+    def telling(self) -> str:
+        """What the ids of its events belong to."""
+        return self._events.name
 
     def events(self, after: int = 0) -> AsyncIterator[Event]:
         """What happens in it, from the event after the one of id `after`."""

@@ -84,6 +84,7 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": f"{_VALIDATION}.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 # Names of their own: cookies of one host are shared by all ports of it.
 SESSION_COOKIE_NAME = "turnlab_session"

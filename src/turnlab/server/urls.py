@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django.templatetags.static import static
 from django.urls import path
+from django.views.generic import RedirectView
 
 from turnlab.server import metrics, pages_health, problems
 from turnlab.server.admin import site as admin
@@ -16,6 +18,8 @@ handler404 = problems.not_found
 handler500 = problems.server_error
 
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("favicon.ico", RedirectView.as_view(url=static("turnlab/icon.svg"))),
     path("healthz", pages_health.healthz),
     path("readyz", pages_health.readyz),
     path("metrics", metrics.metrics),

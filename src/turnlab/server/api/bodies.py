@@ -181,7 +181,7 @@ def _refusal(scope: Message, most_bytes: int) -> TurnlabError | None:
 def _too_large(most_bytes: int) -> TooLarge:
     return TooLarge(
         f"The request is larger than the {most_bytes // 2**20} MiB that are read here; send less, "
-        "or raise TURNLAB_MAX_UPLOAD_MIB of the server."
+        "or raise TURNLAB_MAX_UPLOAD_MIB of the server, which counts for the API."
     )
 
 
