@@ -12,7 +12,7 @@ import soundfile
 from django.core.exceptions import RequestDataTooBig
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import TemporaryFileUploadHandler
-from django.http import HttpRequest
+from django.http import HttpRequest, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from ninja.parser import Parser
 
@@ -23,6 +23,7 @@ from turnlab.errors import (
     InvalidAudio,
     InvalidImage,
     InvalidRequest,
+    RecordingFailed,
     TooLarge,
 )
 from turnlab.pictures import LIMIT_BYTES, check_picture, picture_type
@@ -138,6 +139,13 @@ def read_parts(request: HttpRequest) -> tuple[Any, Upload | None, list[Upload]]:
         raise Refused(400, f"The multipart body cannot be read: {error}") from error
     except RequestDataTooBig as error:
         raise TooLarge("The fields of the request are too large; send sounds as files.") from error
+    except UnreadablePostError:
+        raise  # the client has gone away
+    except OSError as error:
+        raise RecordingFailed(
+            f"What was sent cannot be kept ({error.strerror}); nothing was accepted. Free disk "
+            "space on the server, then send it again."
+        ) from error
     _check_names(set(fields), {"request"})
     _check_names(set(files), {"audio", "images"})
     if len(fields.getlist("request")) != 1 or len(files.getlist("audio")) > 1:
