@@ -84,11 +84,15 @@ class Journal:
         """Keep a text, a sound, a picture or a context. Raises RecordingFailed after `close`."""
         self._put(content)
 
-    async def flush(self) -> None:
-        """Wait until everything written so far is durable. Raises RecordingFailed."""
+    async def flush(self, *, hurry: bool = True) -> None:
+        """Wait until everything written so far is durable. Raises RecordingFailed.
+
+        Without `hurry` it is written when the interval is over, together with what comes meanwhile.
+        """
         waiter = Waiter()
         self._put(waiter)
-        self._hurry()
+        if hurry:
+            self._hurry()
         await asyncio.wrap_future(waiter)
 
     async def settle(self) -> None:
