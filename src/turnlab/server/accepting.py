@@ -12,7 +12,7 @@ from turnlab.chunks import Image
 from turnlab.clusters.plan import Plan
 from turnlab.conversations import Conversation
 from turnlab.errors import InvalidRequest
-from turnlab.server import incoming, ownership
+from turnlab.server import incoming, queries
 from turnlab.server.database import Database
 from turnlab.server.preparing import Preparing
 from turnlab.server.requests import TrackRequest
@@ -69,7 +69,7 @@ class Accepting:
             return None, False
         if request.history:
             raise InvalidRequest("Send a history or a conversation, not both.")
-        found = await self._database.call(ownership.conversation_of, request.conversation_id)
+        found = await self._database.call(queries.get_conversation, request.conversation_id)
         return found, False
 
     async def drop(self, request: TrackRequest) -> None:

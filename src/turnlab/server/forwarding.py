@@ -22,7 +22,7 @@ async def forward(
     body: bytes,
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of what the process `node_id` answers. Raises ServerLost."""
-    url = await database.call(_url_of, node_id)
+    url = await database.call(url_of, node_id)
     if url is None:
         raise ServerLost("The API process that this concerns is gone.")
     try:
@@ -35,5 +35,6 @@ async def forward(
     return answer.status_code, dict(answer.headers), answer.content
 
 
-def _url_of(node_id: str) -> str | None:
+def url_of(node_id: str) -> str | None:
+    """Where the API process is reached, if it is still known; call it off the event loop."""
     return models.Node.objects.filter(id=node_id).values_list("url", flat=True).first()

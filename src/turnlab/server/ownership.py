@@ -20,7 +20,6 @@ from django.db.models.functions import Now
 from turnlab.conversations import Conversation
 from turnlab.errors import IdempotencyConflict
 from turnlab.server import models
-from turnlab.server.queries import get_conversation
 from turnlab.server.requests import TrackRequest
 from turnlab.tasks import TaskStatus
 from turnlab.tracks import Track, TrackStatus
@@ -270,8 +269,3 @@ def forget_node(node: str) -> None:
         models.Node.objects.filter(id=node).delete()
         gone = models.Worker.objects.filter(node=node, disconnected_at=None)
         gone.update(disconnected_at=datetime.now(UTC))
-
-
-def conversation_of(conversation_id: str) -> Conversation:
-    """The Conversation with its exchanges so far. Raises UnknownConversation."""
-    return get_conversation(conversation_id)

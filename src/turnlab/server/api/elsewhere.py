@@ -10,7 +10,6 @@ import httpx2
 from django.http import HttpRequest, StreamingHttpResponse
 
 from turnlab.errors import ServerLost
-from turnlab.server import models
 
 FORWARDED = "X-Turnlab-Forwarded"
 """Says that another process asks, which must not be asked back."""
@@ -19,11 +18,6 @@ _HANDED_ON = ("Authorization", "Last-Event-ID", "Accept", "Range")
 _HANDED_BACK = ("Content-Type", "Cache-Control", "Retry-After")
 _CONNECT_S, _SILENCE_S = 5.0, 60.0
 """A stream of events has a heartbeat, a reply that is made a piece every few seconds."""
-
-
-def url_of(node_id: str) -> str | None:
-    """Where the API process is reached, if it is still known; call it off the event loop."""
-    return models.Node.objects.filter(id=node_id).values_list("url", flat=True).first()
 
 
 async def forwarded(request: HttpRequest, url: str) -> StreamingHttpResponse:

@@ -19,6 +19,7 @@ from turnlab.server.api.media_files import send_file
 from turnlab.server.api.schemas import LastEventId
 from turnlab.server.api.security import Bearer, principal_of
 from turnlab.server.api.tracks import detail_of
+from turnlab.server.forwarding import url_of
 from turnlab.server.node import current_node
 from turnlab.server.problems import Refused
 from turnlab.server.roles import Principal
@@ -113,7 +114,7 @@ async def _look(principal: Principal, track_id: str) -> Running | str | _Waiting
         return None
     if row["node"] in ("", node.id):
         return _Waiting()
-    url = await in_database(elsewhere.url_of, row["node"])
+    url = await in_database(url_of, row["node"])
     return _Waiting() if url is None else url
 
 

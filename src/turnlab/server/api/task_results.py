@@ -18,8 +18,9 @@ from turnlab.executors.http_claims import Outcome
 from turnlab.executors.http_results import check_timings, chunk_of, failure_of, further
 from turnlab.server.api import uploads
 from turnlab.server.api.database import in_database
-from turnlab.server.api.elsewhere import FORWARDED, url_of
+from turnlab.server.api.elsewhere import FORWARDED
 from turnlab.server.api.schemas import Strict
+from turnlab.server.forwarding import url_of
 from turnlab.server.node import current_node
 from turnlab.server.problems import Refused
 from turnlab.work import Work
