@@ -109,7 +109,7 @@ class InvalidParams(TurnlabError):
 
 
 class InvalidBudget(TurnlabError):
-    """The budget must be a positive number of seconds."""
+    """The budget is none, such as one of an unknown metric; write `voice_to_voice.p95 <= 1.0`."""
 
     code = "invalid_budget"
 
@@ -423,6 +423,54 @@ class UnknownProject(TurnlabError):
     """There is no project of this name; `turnlab projects list` shows those there are."""
 
     code = "unknown_project"
+
+
+class InvalidDataset(TurnlabError):
+    """The dataset has errors; `turnlab dataset check DIR` lists them all."""
+
+    code = "invalid_dataset"
+
+
+class UnknownRun(TurnlabError):
+    """There is no Run with this id; `turnlab runs list` shows those there are."""
+
+    code = "unknown_run"
+
+
+class RunsDiffer(TurnlabError):
+    """The Runs cannot be compared or resumed as asked: they are not of the same turns."""
+
+    code = "runs_differ"
+
+
+class TooFewMeasurements(TurnlabError):
+    """There are too few measurements to tell; record more turns with `turnlab bench`."""
+
+    code = "too_few_measurements"
+
+
+class NothingMeasured(TurnlabError):
+    """No Run has measured this; run `turnlab bench` with a Cluster that holds it."""
+
+    code = "nothing_measured"
+
+
+class InvalidWhatIf(TurnlabError):
+    """A change to predict is not of a known form; see docs/how-to/predict.md."""
+
+    code = "invalid_what_if"
+
+
+class InvalidRubric(TurnlabError):
+    """The rubric cannot be used to judge by; see docs/how-to/judge-replies.md."""
+
+    code = "invalid_rubric"
+
+
+class NotJudged(TurnlabError):
+    """The judge gave no score that can be read; nothing was recorded for this turn."""
+
+    code = "not_judged"
 
 
 class InternalError(TurnlabError):

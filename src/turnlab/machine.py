@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ class _Call:
 
     stop: threading.Event
     urgency: int
+    latency: LatencyProfile
     pausable: bool = False
 
 
@@ -46,6 +48,8 @@ class Machine:
     A Task that is inside a blocking call counts as working, at the urgency that it had when
     it began. A Task that can pause asks `must_pause` between its Chunks, stops while the
     answer is yes, and awaits `turn`; it never makes way for itself (`own` is its `stop`).
+    The processor's time of this process is shared out among the Tasks at work, equally between
+    those that are at work at once (`LatencyProfile.cpu_s`).
     The urgent call begins when those that can pause have left, or after `HANDOVER_S`. With
     `yielding=False` nobody ever pauses, and threads are as their libraries set them.
     """
@@ -60,6 +64,7 @@ class Machine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=THREADS)
         # Replaced, never changed, so that any thread may look at it.
         self._calls: tuple[_Call, ...] = ()
+        self._shared_until_s = 0.0
         self._jobs: dict[_Call, Future[Any]] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -92,7 +97,9 @@ class Machine:
 
         The time until the thread begins is noted as `queue`, the rest is the caller's to name.
         """
-        return await self._call(latency, _Call(stop, urgency), partial(function, *args, **kwargs))
+        return await self._call(
+            latency, _Call(stop, urgency, latency), partial(function, *args, **kwargs)
+        )
 
     async def _call(self, latency: LatencyProfile, call: _Call, function: Callable[[], T]) -> T:
         asked_s = self.clock.now()
@@ -145,7 +152,7 @@ class Machine:
         def emit(item: Any) -> None:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
-        at_work = _Call(stop, urgency, pausable)
+        at_work = _Call(stop, urgency, latency, pausable)
         call = asyncio.ensure_future(self._call(latency, at_work, partial(function, emit)))
         call.add_done_callback(lambda _: items.put_nowait(_END))
         try:
@@ -170,13 +177,23 @@ class Machine:
 
     @contextmanager
     def _at_work(self, call: _Call) -> Iterator[None]:
+        self._share_time()
         self._calls = (*self._calls, call)
         try:
             yield
         finally:
+            self._share_time()
             self._calls = tuple(each for each in self._calls if each is not call)
             self._jobs.pop(call, None)
             self._wake()
+
+    def _share_time(self) -> None:
+        """Share out the processor's time since the last change among those at work."""
+        now_s = time.process_time()
+        for call in self._calls:
+            share_s = (now_s - self._shared_until_s) / len(self._calls)
+            call.latency.cpu_s = (call.latency.cpu_s or 0.0) + share_s
+        self._shared_until_s = now_s
 
     def _wake(self) -> None:
         """Let everybody who waits look again."""

@@ -52,6 +52,8 @@ class LatencyProfile:
         self._clock = clock
         self.points: dict[str, float] = {}
         self.intervals: list[Interval] = []
+        self.cpu_s: float | None = None
+        """Its share of the processor's time, see Machine; None where it ran elsewhere."""
 
     def point(self, name: str, at_s: float | None = None) -> None:
         """Note the first time that `name` happened, by default now."""
@@ -61,6 +63,7 @@ class LatencyProfile:
         """Nothing was measured but its creation: the Task begins again elsewhere."""
         self.points = {name: at for name, at in self.points.items() if name == "created"}
         self.intervals.clear()
+        self.cpu_s = None
 
     def add(self, kind: SpanKind, label: str, start_s: float, end_s: float) -> None:
         """Note an interval that was measured elsewhere, such as in a thread."""

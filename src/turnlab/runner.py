@@ -9,7 +9,7 @@ from turnlab.clusters.plan import Plan
 from turnlab.conversations import Conversation, Exchange
 from turnlab.errors import ClusterNotRunnable
 from turnlab.records import Recorder
-from turnlab.tracks import Mode
+from turnlab.tracks import Mode, Replay
 from turnlab.turn import Turn
 from turnlab.turn_result import TurnResult
 from turnlab.work import Executor, Observer, Priority, Source
@@ -35,12 +35,14 @@ class Runner:
         observer: Observer | None = None,
         track_id: str | None = None,
         priority: Priority = Priority.LIVE,
+        replay: Replay | None = None,
     ) -> TurnResult:
         """One turn of `source` through `plan`, to its end.
 
         Its records are durable before it returns; raises RecordingFailed if they cannot be.
         A turn of a `conversation` knows its earlier exchanges, and adds its own if it
-        completes. A failed Component fails the Track and comes back as `error`. Cancelling this
+        completes. A failed Component fails the Track and comes back as `error`. `replay` says which
+        turn of a Run it is, of which more is recorded: see turn_trace. Cancelling this
         call cancels the Track: its Tasks stop, and their records say so. Raises
         ClusterNotRunnable if `source` lacks a kind that the Cluster needs.
         """
@@ -52,6 +54,7 @@ class Runner:
             observer=observer,
             track_id=track_id,
             priority=priority,
+            replay=replay,
         )
         result = await turn.run()
         await self._recorder.flush()
@@ -68,6 +71,7 @@ class Runner:
         track_id: str | None = None,
         priority: Priority = Priority.LIVE,
         history: tuple[Exchange, ...] = (),
+        replay: Replay | None = None,
     ) -> Turn:
         """The turn that `run` runs, not begun yet; `track_id` is that of a Track accepted before.
 
@@ -90,4 +94,5 @@ class Runner:
             track_id=track_id,
             priority=priority,
             history=history,
+            replay=replay,
         )

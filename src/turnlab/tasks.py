@@ -53,6 +53,8 @@ class Task:
     """2 once it was given to another Worker after the first was lost."""
     result_json: dict[str, Any] = field(default_factory=dict)
     """`result_profile` and `latency_profile`."""
+    trace: dict[str, Any] = field(default_factory=dict)
+    """Of a turn of a Run: what left it when, and why; see turn_trace."""
     error_code: str = ""
     error_message: str = ""
 

@@ -64,6 +64,17 @@ class TrackStatus(StrEnum):
         return self not in (TrackStatus.PENDING, TrackStatus.STARTED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Which turn of which Run a Track is."""
+
+    run_id: str
+    turn_id: str
+    """The id of the turn in its dataset."""
+    repeat: int
+    """Which repetition, from 1; 0 is a warm-up, which belongs in no statistics."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Track:
     """The record of one turn. Durations are in seconds, `created_at` is an aware datetime."""
@@ -88,3 +99,10 @@ class Track:
     error_message: str = ""
     host: dict[str, Any] = field(default_factory=dict)
     """Hardware and versions that the figures belong to."""
+    run_id: str = ""
+    """The Run that it is part of, if any; with `turn_id` and `repeat`, see Replay."""
+    turn_id: str = ""
+    repeat: int = 0
+    resources: dict[str, float] = field(default_factory=dict)
+    """Of a turn of a Run: `cpu_s`, the process's time on all cores while it ran, and
+    `peak_mib`, the most memory that the process had held by its end."""

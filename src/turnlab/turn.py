@@ -27,9 +27,11 @@ from turnlab.records import Recorder
 from turnlab.spill import Spill
 from turnlab.streams import LEAD, Stream
 from turnlab.tasks import TaskStatus
-from turnlab.tracks import Mode, TrackStatus
+from turnlab.tracks import Mode, Replay, TrackStatus
 from turnlab.turn_records import TurnRecords, begin_track, result_of
 from turnlab.turn_result import TurnResult, turn_result
+from turnlab.turn_trace import Trace
+from turnlab.usage import Usage
 from turnlab.work import EMBEDDED, Executor, Observer, Priority, Source, Work, priority_of
 
 MOST_CHUNKS = 100_000
@@ -58,6 +60,7 @@ class Turn:
         track_id: str | None,
         priority: Priority,
         history: tuple[Exchange, ...],
+        replay: Replay | None,
     ) -> None:
         self.executor = executor
         self.clock = executor.clock
@@ -69,7 +72,9 @@ class Turn:
         self.observer = observer
         self.start_s = self.clock.now()
         self.priority = priority_of(priority, first=not self.history)
-        track = begin_track(plan, source, mode, host, conversation, track_id)
+        track = begin_track(plan, source, mode, host, conversation, track_id, replay)
+        self.traces: dict[str, Trace] | None = None if replay is None else {}
+        self.usage = Usage() if replay is not None else None
         self.records = TurnRecords(track=track, recorder=recorder, observer=observer)
         self.works: dict[str, Work] = {}
         self.activities: dict[str, Activity] = {}
@@ -242,7 +247,10 @@ class Turn:
                     )
                 now_s = self.clock.now()
                 work.latency.points.setdefault("first_output", now_s)
-                await output.put(chunk, work.inputs.link(step.name, now_s))
+                origin = work.inputs.link(step.name, now_s)
+                if self.traces is not None:
+                    self.traces[step.name].note(chunk, origin)
+                await output.put(chunk, origin)
                 self.observer.chunk(step.name, chunk)
 
     def _create(self, step: Step, sources: Sources) -> Work:
@@ -262,6 +270,8 @@ class Turn:
         def urgency() -> int:
             return depth if self.listener.short_of_sound else BACKGROUND + 1
 
+        if self.traces is not None:
+            self.traces[step.name] = Trace()
         self.works[step.name] = Work(
             track_id=track_id,
             task_id=task.id,
@@ -301,8 +311,24 @@ class Turn:
         task = self.records.tasks.get(step.name)
         if task is not None and not task.status.ended:
             output = self.outputs[step.name]
-            result = result_of(self.works[step.name], output, self.start_s)
-            self.records.end(step.name, status, output=output, result=result, error=error)
+            work = self.works[step.name]
+            result = result_of(work, output, self.start_s)
+            self.records.end(
+                step.name,
+                status,
+                output=output,
+                result=result,
+                trace=self._trace(step, work, output),
+                error=error,
+            )
+
+    def _trace(self, step: Step, work: Work, output: Stream[Any]) -> dict[str, Any]:
+        """What the Task did, Chunk by Chunk; only of a turn of a Run."""
+        if self.traces is None:
+            return {}
+        trace = self.traces[step.name]
+        trace.end = output.end_origin
+        return trace.as_json(work.latency, self.start_s)
 
     def _finish(self, status: TrackStatus) -> TurnResult:
         """Close everything that is still open, which nothing is after a turn that completed."""
@@ -314,7 +340,7 @@ class Turn:
         spans = self._spans(zero_s) if status is TrackStatus.COMPLETED else ()
         heard_s = self.listener.first_audible_s if status is TrackStatus.COMPLETED else None
         total_s = None if heard_s is None else round(heard_s - zero_s, 6)
-        self.records.close(status, spans, total_s)
+        self.records.close(status, spans, total_s, self.usage.so_far() if self.usage else {})
         result = turn_result(self.plan, self.outputs, self.records, spans)
         if self.conversation and status is TrackStatus.COMPLETED:
             exchange = Exchange(text=result.transcript, reply=result.reply)

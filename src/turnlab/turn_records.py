@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from turnlab.profiles import Span
 from turnlab.records import Recorder, contents_of, heard
 from turnlab.streams import Stream
 from turnlab.tasks import Task, TaskStatus
-from turnlab.tracks import Mode, Track, TrackStatus, new_track_id
+from turnlab.tracks import Mode, Replay, Track, TrackStatus, new_track_id
 from turnlab.work import Observer, Source, Work
 
 TRANSCRIPT = "transcript"
@@ -64,6 +64,7 @@ class TurnRecords:
         *,
         output: Stream[Any],
         result: dict[str, Any],
+        trace: dict[str, Any],
         error: TurnlabError | None = None,
     ) -> None:
         """Close a Task's record with whatever it made, whether it completed or not."""
@@ -75,6 +76,7 @@ class TurnRecords:
             task.to(
                 status,
                 result_json=result,
+                trace=trace,
                 error_code=error.code if error else "",
                 error_message=error.message if error else "",
             )
@@ -85,7 +87,11 @@ class TurnRecords:
         self.error = self.error or error
 
     def close(
-        self, status: TrackStatus, spans: Iterable[Span], voice_to_voice_s: float | None
+        self,
+        status: TrackStatus,
+        spans: Iterable[Span],
+        voice_to_voice_s: float | None,
+        resources: dict[str, float],
     ) -> None:
         """Close the Track's record."""
         self.track = replace(
@@ -93,6 +99,7 @@ class TurnRecords:
             status=status,
             voice_to_voice_s=voice_to_voice_s,
             spans=tuple(span.as_json() for span in spans),
+            resources=resources,
             error_code=self.error.code if self.error else "",
             error_message=self.error.message if self.error else "",
         )
@@ -106,8 +113,10 @@ def begin_track(
     host: Mapping[str, Any],
     conversation: Conversation | None,
     track_id: str | None = None,
+    replay: Replay | None = None,
 ) -> Track:
     """The Track of a turn that begins now; `track_id` is that of one accepted before."""
+    place = {} if replay is None else asdict(replay)
     modules = {step.module.task_name: step.module.version for step in plan.steps}
     return Track(
         track_id=track_id or new_track_id(plan.cluster.name),
@@ -119,6 +128,7 @@ def begin_track(
         speech_s=source.speech_s,
         last_voiced_s=source.last_voiced_s,
         host={**host, "modules": modules},
+        **place,
     )
 
 

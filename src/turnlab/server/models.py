@@ -87,6 +87,13 @@ class Track(models.Model):
     """Whether `turnlab respond` is to play the reply."""
     played_at = models.DateTimeField(null=True)
     rerun_of = models.CharField(max_length=163, blank=True, db_default="")
+    run_id = models.CharField(max_length=32, blank=True, db_default="")
+    """The Run that it is part of; empty for a turn by itself."""
+    turn_id = models.CharField(max_length=255, blank=True, db_default="")
+    """Its turn in the dataset of the Run."""
+    repeat = models.PositiveIntegerField(db_default=0)
+    """Which repetition, from 1; 0 is a warm-up."""
+    resources = models.JSONField(db_default={})
     media_deleted_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -99,6 +106,11 @@ class Track(models.Model):
             models.Index(fields=["voice_to_voice_s"], name="track_by_latency"),
             models.Index(
                 fields=["rerun_of"], name="track_reruns", condition=~models.Q(rerun_of="")
+            ),
+            models.Index(
+                fields=["run_id", "created_at"],
+                name="track_by_run",
+                condition=~models.Q(run_id=""),
             ),
             # Partial, so that they stay as small as what is under way.
             models.Index(
@@ -138,6 +150,8 @@ class Task(models.Model):
     """2 once it was given to another Worker after the first was lost."""
     parameters = models.JSONField(default=dict)
     result_json = models.JSONField(default=dict)
+    trace = models.JSONField(db_default={})
+    """Of a turn of a Run: what left it when, and why; see turn_trace."""
     error_code = models.CharField(max_length=64, blank=True)
     error_message = models.TextField(blank=True)
     created_at = models.DateTimeField()
@@ -155,6 +169,54 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.status})"
+
+
+class Run(models.Model):
+    """A dataset replayed through Clusters; see runs.Run, of which these are the fields."""
+
+    id = models.CharField(primary_key=True, max_length=32)
+    name = models.CharField(max_length=128, blank=True)
+    status = models.CharField(max_length=16)
+    dataset = models.CharField(max_length=255)
+    dataset_hash = models.CharField(max_length=64)
+    turns = models.PositiveIntegerField()
+    asked = models.JSONField(default=dict)
+    pins = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        indexes = (models.Index(fields=["created_at"], name="run_by_time"),)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Annotation(models.Model):
+    """What somebody, or a language model that judges, thinks of one criterion of a Track."""
+
+    track = models.ForeignKey(
+        Track, on_delete=models.CASCADE, related_name="annotations", db_constraint=False
+    )
+    author = models.CharField(max_length=128)
+    """A person's name, or a model's."""
+    is_model = models.BooleanField()
+    criterion = models.CharField(max_length=64)
+    score = models.FloatField()
+    comment = models.TextField(blank=True)
+    rubric_hash = models.CharField(max_length=64, blank=True)
+    """SHA-256 of the rubric that it was judged by."""
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["track", "author", "criterion", "rubric_hash"], name="annotation_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.author}: {self.criterion} {self.score:g}"
 
 
 class Content(models.Model):

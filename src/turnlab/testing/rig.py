@@ -18,7 +18,7 @@ from turnlab.runner import Runner
 from turnlab.testing.clock import FakeClock
 from turnlab.testing.recorder import MemoryRecorder
 from turnlab.testing.scripted import Action, ScriptedTurn
-from turnlab.tracks import Mode
+from turnlab.tracks import Mode, Replay
 from turnlab.turn_result import TurnResult
 from turnlab.work import Observer
 
@@ -68,6 +68,7 @@ class Rig:
         mode: Mode = Mode.STREAMED,
         observer: Observer | None = None,
         conversation: Conversation | None = None,
+        replay: Replay | None = None,
         **fields: Any,
     ) -> TurnResult:
         """Run a turn; on a FakeClock time passes as fast as it can."""
@@ -77,6 +78,7 @@ class Rig:
             mode=mode,
             observer=observer,
             conversation=conversation,
+            replay=replay,
         )
         return await self.drive(run)
 
