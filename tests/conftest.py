@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_HOME], ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say on stderr too what failed, in a line each: a log that is cut keeps its end."""
+    stats = terminalreporter.stats
+    for report in stats.get("failed", []) + stats.get("error", []):
+        crash = getattr(report.longrepr, "reprcrash", None)
+        print(
+            f"FAILED {report.nodeid}: {' '.join(crash.message.split())[:300] if crash else ''}",
+            file=sys.stderr,
+        )
 
 
 @pytest.fixture(scope="session")
