@@ -1,4 +1,7 @@
-"""Cut the debugging sections off the language model's library in this environment.
+"""Take out of this environment what no program reads while it runs, some 90 MB.
+
+The translations of Django lie there twice: as .mo, which are read, and as .po, which are for
+translators and go. And the debugging sections are cut off the language model's library.
 
 The wheel of xllamacpp is built with debugging information: 80 of the 106 MB of its one library,
 which no program reads while it runs. Everything that the loader maps lies before the end of the
@@ -46,7 +49,16 @@ def slim(path: Path) -> None:
     print(f"{path.name}: {len(library) / 1e6:.0f} MB cut to {len(smaller) / 1e6:.0f} MB")
 
 
+def drop_sources_of_translations(package: Path) -> None:
+    """Delete the .po files of a package."""
+    for path in package.rglob("LC_MESSAGES/*.po"):
+        path.unlink()
+
+
 def main() -> None:
+    django = importlib.util.find_spec("django")
+    if django and django.origin:
+        drop_sources_of_translations(Path(django.origin).parent)
     package = importlib.util.find_spec("xllamacpp")
     if package and package.origin:
         for path in Path(package.origin).parent.glob("*.so"):
