@@ -52,7 +52,14 @@ from turnlab.tracks import Mode, Track, TrackStatus, new_track_id
 
 NOW = datetime.now(UTC)
 SECRET = "the user's secret"
-TABLES = (models.Task, models.Track, models.Conversation, models.Project, models.AuditEntry)
+TABLES = (
+    models.Annotation,
+    models.Task,
+    models.Track,
+    models.Conversation,
+    models.Project,
+    models.AuditEntry,
+)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
 
@@ -99,6 +106,10 @@ def turn(
     upload = default_storage.save(f"incoming/{track.track_id[-32:]}.sound", ContentFile(b"upload"))
     request = {"cluster": "CLUSTER_A", "text": SECRET, "audio": upload, "images": []}
     models.Track.objects.filter(pk=track.track_id).update(project=project, request=request)
+    models.Annotation.objects.create(
+        track_id=track.track_id, author="judge", is_model=True, criterion="helpful", score=4,
+        comment=SECRET, created_at=at,
+    )  # fmt: skip
     if conversation:
         row = models.Conversation.objects.filter(pk=conversation.id)
         row.update(project=project, consent=consent, created_at=at)
@@ -252,7 +263,7 @@ def test_a_rule_that_means_nothing_is_refused(database: Path, name: str, keep: K
 def everything_kept(track_id: str) -> str:
     """All that the tables hold of a Track, as text."""
     rows: list[Any] = list(models.Track.objects.filter(pk=track_id).values())
-    tables: tuple[Any, ...] = (*deleting.CONTENTS, models.Task)
+    tables: tuple[Any, ...] = (*deleting.CONTENTS, models.Task, models.Annotation)
     for table in tables:
         rows += table._default_manager.filter(track_id=track_id).values()
     return json.dumps(rows, default=str)
@@ -270,6 +281,7 @@ def test_who_refuses_is_forgotten_but_for_the_figures(records: None):
     (task,) = models.Task.objects.filter(track_id=mine)
     assert task.result_json == {"result_profile": {}, "latency_profile": {"ts_end": 1.0}}
     assert models.Track.objects.get(pk=mine).voice_to_voice_s == 0.5
+    assert models.Annotation.objects.get(track_id=mine).score == 4
     assert SECRET in everything_kept(other)
     assert apply_rules().empty
 
@@ -368,7 +380,7 @@ def test_a_purge_takes_rows_and_files_and_says_how_much(records: None):
     assert (told.tracks, told.files, told.bytes, known(old)) == (1, 4, sizes, [True])
     tally = purge(Selection(older_than=timedelta(days=30)))
     assert tally.as_json() == told.as_json()
-    assert tally.rows == {**dict.fromkeys(map(str, ContentKind), 1), "Task": 1}
+    assert tally.rows == {**dict.fromkeys(map(str, ContentKind), 1), "Task": 1, "Annotation": 1}
     assert (known(old, young), files()) == ([False, True], files_of(young))
     assert not models.Task.objects.filter(track_id=old).exists()
     entry = models.AuditEntry.objects.get(action="purge")
@@ -550,7 +562,7 @@ def test_the_command_line_sets_rules_and_purges(database: Path, purge_command: t
     assert [json.loads(line)["keep"] for line in listed] == ["all", "days"]
     track_id = turn(project="lab")
     told = command(purge_command, "--project", "lab", "--dry-run")
-    assert "would delete from 1 Track: 1 ContextEmotion" in told.stdout
+    assert "would delete from 1 Track: 1 Annotation, 1 ContextEmotion" in told.stdout
     assert known(track_id) == [True]
     done = command(purge_command, "--project", "lab", "--older-than", "30m")
     assert isinstance(done.exception, InvalidRequest)

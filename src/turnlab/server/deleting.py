@@ -114,6 +114,8 @@ def drop_contents(ids: list[str], now: datetime, tally: Tally) -> None:
         _delete_contents(ids, tally)
         _forget_results(ids)
         _forget_requests(ids)
+        # Scores stay; what was said of the reply may quote it.
+        models.Annotation.objects.filter(track_id__in=ids).update(comment="")
         tracks = models.Track.objects.filter(track_id__in=ids)
         tally.tracks += tracks.update(media_deleted_at=now)
     delete_files(names, tally)
@@ -187,6 +189,7 @@ def _writing() -> Iterator[None]:
 def _delete_rows(ids: list[str], tally: Tally) -> None:
     _delete_contents(ids, tally)
     tally.row("Task", raw_delete(models.Task.objects.filter(track_id__in=ids)))
+    tally.row("Annotation", raw_delete(models.Annotation.objects.filter(track_id__in=ids)))
     raw_delete(models.IdempotencyKey.objects.filter(track_id__in=ids))
     tally.tracks += raw_delete(models.Track.objects.filter(track_id__in=ids))
 
@@ -198,7 +201,7 @@ def _delete_contents(ids: list[str], tally: Tally) -> None:
 
 
 def _count(ids: list[str], tally: Tally) -> None:
-    tables: tuple[type[Any], ...] = (*CONTENTS, models.Task)
+    tables: tuple[type[Any], ...] = (*CONTENTS, models.Task, models.Annotation)
     for table in tables:
         tally.row(table.__name__, table._default_manager.filter(track_id__in=ids).count())
     tally.tracks += len(ids)
