@@ -443,6 +443,12 @@ class RunsDiffer(TurnlabError):
     code = "runs_differ"
 
 
+class RunUnderWay(TurnlabError):
+    """Another process runs turns of this Run; let it end, or stop it."""
+
+    code = "run_under_way"
+
+
 class TooFewMeasurements(TurnlabError):
     """There are too few measurements to tell; record more turns with `turnlab bench`."""
 

@@ -43,7 +43,10 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 accepted, 1 failed, 2 over budget, 130 cancelled."""
+    """Run the command line.
+
+    Exit codes: 0 accepted, 1 failed, 2 over budget, 3 too few turns to tell, 130 cancelled.
+    """
     share_cores()
     try:
         code = app(standalone_mode=False, prog_name="turnlab")
