@@ -74,25 +74,38 @@ def stacked_bars(grouped: Mapping[str, Sequence[TurnReport]]) -> str:
     """The median turn of each group as a numbered bar with its key; bars share one scale."""
     chosen = {name: median_turn(t for t in turns if t.spans) for name, turns in grouped.items()}
     turns = {name: turn for name, turn in chosen.items() if turn is not None}
-    longest_s = max((turn.spans[-1].end_s for turn in turns.values()), default=0.0)
+    return bars_html(
+        [
+            (name, ms_text(turn.voice_to_voice_s), turn.name, waterfall_rows(turn.spans))
+            for name, turn in turns.items()
+        ]
+    )
+
+
+def bars_html(bars: Sequence[tuple[str, str, str, Sequence[Row]]]) -> str:
+    """Numbered bars with their keys on one scale: name, amount, what it is of, rows of each."""
+    longest_s = max((sum(map(_length_s, rows)) for _, _, _, rows in bars), default=0.0)
     scale = Scale(start_s=0.0, end_s=longest_s)
-    return "".join(_stacked(name, turn, scale) for name, turn in turns.items())
+    return "".join(_stacked(*each, scale) for each in bars)
 
 
-def _stacked(name: str, turn: TurnReport, scale: Scale) -> str:
-    rows = waterfall_rows(turn.spans)
-    about = f"{name}: {turn.name}"
+def _length_s(row: Row) -> float:
+    return sum(span.duration_s for span in row.spans)
+
+
+def _stacked(name: str, amount: str, what: str, rows: Sequence[Row], scale: Scale) -> str:
+    about = f"{name}: {what}"
     desc = "; ".join(f"{row.name} ({row.kind}) {row.amount}" for row in rows)
     picture = drawing(_segments(rows, scale), height=_BAR_HEIGHT, title=about, desc=desc)
-    caption = f"<b>{escaped(name)}</b> {ms_text(turn.voice_to_voice_s)}"
-    of = f'<span class="soft">{escaped(turn.name, most=80)}</span>'
+    caption = f"<b>{escaped(name)}</b> {amount}"
+    of = f'<span class="soft">{escaped(what, most=80)}</span>'
     key = "".join(_key(number, row) for number, row in enumerate(rows, 1))
     key = f'<ol class="key">{key}</ol>'
     return f"<figure><figcaption>{caption} {of}</figcaption>{picture}{key}</figure>"
 
 
 def _segments(rows: Sequence[Row], scale: Scale) -> str:
-    ends = list(accumulate(sum(span.duration_s for span in row.spans) for row in rows))
+    ends = list(accumulate(map(_length_s, rows)))
     starts = [0.0, *ends[:-1]]
     return "".join(
         _segment(number, row, scale, start_s, end_s)

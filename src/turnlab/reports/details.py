@@ -18,21 +18,29 @@ def turns_html(turns: Sequence[TurnReport], audio_limit_bytes: int) -> Iterator[
     left = audio_limit_bytes
     for turn in turns:
         size = len(turn.question_wav or b"") + len(turn.reply_wav or b"")
-        yield _turn(turn, embed=size <= left)
+        yield turn_html(turn, embed=size <= left)
         left -= size if size <= left else 0
 
 
-def _turn(turn: TurnReport, *, embed: bool) -> str:
-    how = escaped(", ".join(filter(None, (turn.mode, turn.pace))))
+def turn_html(
+    turn: TurnReport, *, embed: bool = True, name: str = "", note: str = "", shown: bool = False
+) -> str:
+    """A turn with all its details, folded unless `shown`.
+
+    `name` and `note` stand in its heading for its own name and for how it was run; `embed`
+    allows its sound in the page.
+    """
+    how = escaped(note or ", ".join(filter(None, (turn.mode, turn.pace))), most=200)
     end = escaped(ending(turn), most=120)
     tone = "" if turn.counts else ' class="bad"'
     summary = (
-        f'<summary><b>{escaped(turn.name, most=120)}</b> <span class="soft">{how}</span>'
+        f'<summary><b>{escaped(name or turn.name, most=120)}</b> <span class="soft">{how}</span>'
         f"<span{tone}>{end}</span></summary>"
     )
     parts = [_said(turn, embed), _outcome(turn), waterfall_svg(turn), tasks_html(turn)]
     track = f'<p class="soft small">{escaped(turn.track_id, most=200)}</p>'
-    return f'<details>{summary}<div class="turn">{"".join(parts)}{track}</div></details>'
+    opened = " open" if shown else ""
+    return f'<details{opened}>{summary}<div class="turn">{"".join(parts)}{track}</div></details>'
 
 
 def _said(turn: TurnReport, embed: bool) -> str:

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from turnlab.reports.charts import stacked_bars, strip_plot
 from turnlab.reports.details import turns_html
-from turnlab.reports.numbers import groups
+from turnlab.reports.numbers import breakdown, groups
 from turnlab.reports.tables import legend_html, modes_html, ratio_sentence, stages_html
 from turnlab.reports.turn import TurnReport
 from turnlab.reports.waterfall import CSS
@@ -32,10 +32,10 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <main>
-<header><p class="soft">{title}</p><h1>{verdict}</h1></header>
-{sections}
+<header><p class="soft">{title}</p><h1>{heading}</h1></header>
+{body}
 </main>
-<footer><dl class="facts">{facts}</dl></footer>
+<footer>{foot}</footer>
 </body>
 </html>
 """
@@ -55,17 +55,34 @@ def render_page(
     `budget_s` is the limit on voice-to-voice latency in seconds; `facts` (date, hardware,
     command, versions) become the footer. Sound beyond `audio_limit_bytes` is not embedded.
     """
+    body = "\n".join(_sections(turns, budget_s, audio_limit_bytes))
+    return page_html(title, verdict_sentence, body, facts_html(facts))
+
+
+def page_html(title: str, heading: str, body: str, foot: str, *, styles: Sequence[str] = ()) -> str:
+    """A whole page; `title` and `heading` are text, `body` and `foot` are markup.
+
+    `styles` name further files of rules beside page.css.
+    """
+    folder = files(__package__)
+    rules = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", *styles)]
     return _PAGE.format(
         policy=_POLICY,
         title=escaped(title, most=200),
-        css=files(__package__).joinpath("page.css").read_text(encoding="utf-8") + CSS,
-        verdict=escaped(verdict_sentence, most=500),
-        sections="\n".join(_sections(turns, budget_s, audio_limit_bytes)),
-        facts="".join(
-            f"<div><dt>{escaped(name, most=80)}</dt><dd>{escaped(value, most=500)}</dd></div>"
-            for name, value in facts.items()
-        ),
+        css="".join(rules) + CSS,
+        heading=escaped(heading, most=500),
+        body=body,
+        foot=foot,
     )
+
+
+def facts_html(facts: Mapping[str, str]) -> str:
+    """Names and values, in columns where there is room."""
+    pairs = "".join(
+        f"<div><dt>{escaped(name, most=80)}</dt><dd>{escaped(value, most=500)}</dd></div>"
+        for name, value in facts.items()
+    )
+    return f'<dl class="facts">{pairs}</dl>'
 
 
 def _sections(
@@ -73,16 +90,18 @@ def _sections(
 ) -> list[str]:
     grouped = groups(turns)
     parts = [
-        _section("Latency", _latency(grouped, budget_s)),
-        _section("Every turn", strip_plot(grouped, budget_s)),
-        _section("Where the time goes", _stages(grouped)),
-        _section("Turn by turn", _turns(turns, audio_limit_bytes)),
+        section("Latency", _latency(grouped, budget_s)),
+        section("Every turn", strip_plot(grouped, budget_s)),
+        section("Where the time goes", _stages(grouped)),
+        section("Turn by turn", _turns(turns, audio_limit_bytes)),
     ]
     return [part for part in parts if part]
 
 
-def _section(heading: str, content: str) -> str:
-    return f"<section><h2>{heading}</h2>{content}</section>" if content else ""
+def section(heading: str, content: str, *, anchor: str = "") -> str:
+    """A part of a page under its heading; nothing where there is no content."""
+    name = f' id="{anchor}"' if anchor else ""
+    return f"<section{name}><h2>{heading}</h2>{content}</section>" if content else ""
 
 
 def _latency(grouped: Mapping[str, Sequence[TurnReport]], budget_s: float | None) -> str:
@@ -102,9 +121,10 @@ def _stages(grouped: Mapping[str, Sequence[TurnReport]]) -> str:
     bars = stacked_bars(grouped)
     if not bars:
         return ""
+    stages = {name: breakdown(turns) for name, turns in grouped.items()}
     return (
         f'<p class="soft">The turn at the median of each mode, piece by piece.</p>{bars}'
-        f"<h3>Mean over all turns</h3>{stages_html(grouped)}{legend_html()}"
+        f"<h3>Mean over all turns</h3>{stages_html(stages)}{legend_html()}"
     )
 
 

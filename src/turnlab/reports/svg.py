@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from turnlab.profiles import SpanKind
@@ -91,13 +92,27 @@ def rule(scale: Scale, seconds: float, *, top: float, bottom: float, class_: str
     return element("line", class_=class_, x1=x, x2=x, y1=top, y2=bottom)
 
 
-def axis(scale: Scale, *, top: float, bottom: float, unit_note: str = "") -> str:
-    """Faint lines at round moments with their milliseconds beneath, and a note on the unit."""
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}"
+
+
+def axis(
+    scale: Scale,
+    *,
+    top: float,
+    bottom: float,
+    unit_note: str = "",
+    label: Callable[[float], str] = _milliseconds,
+) -> str:
+    """Faint lines at round moments with their milliseconds beneath, and a note on the unit.
+
+    `label` says something else of a moment than its milliseconds.
+    """
     ticks = scale.ticks()
     lines = [rule(scale, tick, top=top, bottom=bottom, class_="grid") for tick in ticks]
     labels = [
         text(
-            f"{round(tick * 1000)}",
+            label(tick),
             class_="tick",
             x=scale.x(tick),
             y=bottom + 14,
@@ -107,6 +122,20 @@ def axis(scale: Scale, *, top: float, bottom: float, unit_note: str = "") -> str
     ]
     note = text(unit_note, class_="tick", x=scale.x(scale.start_s), y=bottom + 30)
     return "".join([*lines, *labels, note if unit_note else ""])
+
+
+def plot(path: str, *, y: float, height: float, class_: str) -> str:
+    """A path in a box of 1000 by `height` units that is stretched to the picture's width."""
+    return element(
+        "svg",
+        element("path", d=path, vector_effect="non-scaling-stroke"),
+        class_=class_,
+        y=y,
+        width="100%",
+        height=height,
+        viewBox=f"0 0 1000 {height:g}",
+        preserveAspectRatio="none",
+    )
 
 
 def drawing(content: str, *, height: float, title: str, desc: str) -> str:

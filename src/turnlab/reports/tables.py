@@ -8,7 +8,6 @@ from turnlab.profiles import SpanKind
 from turnlab.reports.kinds import LOOKS
 from turnlab.reports.numbers import (
     Stage,
-    breakdown,
     even,
     first_speech_s,
     latencies_s,
@@ -28,12 +27,17 @@ def html_table(
     *,
     names: int = 1,
     foot: Sequence[str] = (),
+    stacked: bool = False,
 ) -> str:
-    """A table of markup, called `what`; the first `names` columns hold words."""
+    """A table of markup, called `what`; the first `names` columns hold words.
+
+    On a narrow screen the first cell of a `stacked` one lies above the others.
+    """
     body = "".join(_line(row, names) for row in rows)
     end = f"<tfoot>{_line(foot, names)}</tfoot>" if foot else ""
     top = "".join(_cell("th", cell, i < names, "col") for i, cell in enumerate(head))
-    table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{end}</table>"
+    how = f' class="stacked" style="--columns: {len(head) - 1}"' if stacked else ""
+    table = f"<table{how}><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{end}</table>"
     return f'<div class="wide" tabindex="0" role="region" aria-label="{what}">{table}</div>'
 
 
@@ -84,9 +88,9 @@ def ratio_sentence(grouped: Mapping[str, Sequence[TurnReport]]) -> str:
     )
 
 
-def stages_html(grouped: Mapping[str, Sequence[TurnReport]]) -> str:
+def stages_html(stages: Mapping[str, Sequence[Stage]]) -> str:
     """Mean milliseconds and share of each Component and kind, a pair of columns per group."""
-    tables = {name: {(s.component, s.kind): s for s in breakdown(t)} for name, t in grouped.items()}
+    tables = {name: {(s.component, s.kind): s for s in group} for name, group in stages.items()}
     tables = {name: table for name, table in tables.items() if table}
     keys = _in_order(key for table in tables.values() for key in table)
     columns = [column for table in tables.values() for column in _columns(table, keys)]
