@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.harness_rig import RUN, Bench, answers, hears, key, speaks, turns
 from turnlab.conversations import Conversation
-from turnlab.errors import RunsDiffer, UnknownRun
+from turnlab.errors import RunUnderWay, UnknownRun
 from turnlab.records import Content
 from turnlab.runs import Run, RunStatus
 from turnlab.server import models, runs
@@ -144,7 +144,7 @@ def test_one_process_at_a_time_runs_turns_of_a_run(database: Path) -> None:
     other = spawn.Process(target=_hold, args=(held, let_go))
     other.start()
     assert held.wait(30)
-    with pytest.raises(RunsDiffer, match="another process"), runs.holding(RUN):
+    with pytest.raises(RunUnderWay, match="another process"), runs.holding(RUN):
         pass
     other.kill()
     other.join()

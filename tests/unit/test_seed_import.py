@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnlab.clusters import Cluster, Component, ComponentType, load_cluster
+from turnlab.clusters.budget import read_limit, voice_to_voice
 from turnlab.clusters.declaration import RESERVED, make_cluster
 from turnlab.clusters.seed import LIMIT_BYTES, read_declarations
 from turnlab.clusters.writer import to_toml
@@ -270,6 +271,9 @@ def test_what_would_be_too_large_to_load_is_not_written():
 
 
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: name not in RESERVED)
+LIMITS = st.floats(0.001, 1e6).map(voice_to_voice) | st.sampled_from(
+    [read_limit(text) for text in ("wer <= 10 %", "completed > .9", "stt.model.p50 < 80ms")]
+)
 VALUES = st.recursive(
     st.text() | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -299,7 +303,7 @@ def clusters(draw: st.DrawFn) -> Cluster:
         draw(st.from_regex(r"[A-Za-z0-9_]{1,20}", fullmatch=True)),
         made,
         description=draw(st.text()),
-        budget_s=draw(st.none() | st.floats(0.001, 1e6)),
+        budget=draw(st.lists(LIMITS, max_size=3).map(tuple)),
     )
 
 
@@ -311,7 +315,7 @@ def test_what_is_written_loads_back_as_the_same_cluster(tmp_path_factory, cluste
     loaded = load_cluster(path)
     assert loaded.content_hash == cluster.content_hash
     assert loaded.components == cluster.components
-    assert (loaded.description, loaded.budget_s) == (cluster.description, cluster.budget_s)
+    assert (loaded.description, loaded.budget) == (cluster.description, cluster.budget)
 
 
 SEED_VALUES = st.recursive(

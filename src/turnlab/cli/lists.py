@@ -14,13 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from turnlab.bench.budget import check_limit
 from turnlab.cli.new import import_clusters, new_cluster, new_module
 from turnlab.cli.problems import missing_of, tell_problems, warn
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry
 from turnlab.clusters import Catalogue, Cluster, Component, load_cluster, make_plan
 from turnlab.clusters.catalogue import Unusable
 from turnlab.clusters.plan import lacking
-from turnlab.errors import InvalidParams
+from turnlab.errors import InvalidBudget, InvalidCluster, InvalidParams
 from turnlab.modules.base import Module
 from turnlab.modules.registry import Registry
 from turnlab.reports.words import clean
@@ -108,7 +109,8 @@ def show_cluster(
         return
     console = Console(highlight=False)
     console.print(Text.assemble((cluster.name, "bold"), "\n", clean(cluster.description)))
-    console.print(f"budget {cluster.budget_s or '-'} s, hash {cluster.content_hash[:12]}")
+    budget = ", ".join(limit.text for limit in cluster.budget) or "none"
+    console.print(Text(clean(f"budget {budget}; hash {cluster.content_hash[:12]}")))
     console.print(_components(cluster, parts.registry))
     if missing:
         console.print(Text("cannot run here:", style="yellow"))
@@ -120,6 +122,11 @@ def check_cluster(file: Path, module_folders: ModuleFolders = None) -> None:
     """Check a Cluster file; an error names file, component and remedy, with exit code 1."""
     cluster = load_cluster(file)
     plan = make_plan(cluster, find_registry(module_folders))
+    try:
+        for limit in cluster.budget:
+            check_limit(limit, [step.name for step in plan.steps])
+    except InvalidBudget as error:
+        raise InvalidCluster(f"{file}: budget: {error.message}") from error
     typer.echo(f"{file}: {cluster.name} is well declared ({len(plan.steps)} tasks).")
 
 
@@ -171,6 +178,7 @@ def _cluster_row(cluster: Cluster, registry: Registry) -> dict[str, Any]:
         "name": cluster.name,
         "description": cluster.description,
         "budget_s": cluster.budget_s,
+        "budget": [limit.text for limit in cluster.budget],
         "hash": cluster.content_hash,
         "source": Path(cluster.source).name,
         "components": [

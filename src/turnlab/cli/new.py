@@ -15,6 +15,7 @@ from turnlab.cli.problems import warn
 from turnlab.cli.session import ModuleFolders, find_registry
 from turnlab.cli.templates.module import KINDS, module_test, module_text
 from turnlab.clusters import Component, make_plan
+from turnlab.clusters.budget import voice_to_voice
 from turnlab.clusters.declaration import make_cluster
 from turnlab.clusters.plan import require_speech
 from turnlab.clusters.seed import read_declarations
@@ -70,9 +71,9 @@ def new_cluster(
     """Write a Cluster that can be run; what does not fit together is an error."""
     asked = [task.strip() for task in tasks.split(",") if task.strip()]
     path = to / f"{name.lower()}.toml"
-    cluster = make_cluster(
-        name, _components(asked), description=f"{', '.join(asked)}.", budget_s=BUDGET_S
-    )
+    described = f"{', '.join(asked)}."
+    budget = (voice_to_voice(BUDGET_S),)
+    cluster = make_cluster(name, _components(asked), description=described, budget=budget)
     require_speech(make_plan(cluster, find_registry(module_folders)))
     _write({path: to_toml(cluster, NOTE)})
     typer.echo(f"{path}: {name}; run it with --clusters {to} --cluster {name}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from turnlab.clusters.budget import VOICE_TO_VOICE, Limit
 from turnlab.errors import InvalidCluster
 from turnlab.tracks import CLUSTER_NAME
 
@@ -65,8 +66,8 @@ class Cluster:
     name: str
     components: tuple[Component, ...]
     description: str = ""
-    budget_s: float | None = None
-    """The limit of its voice-to-voice latency in seconds."""
+    budget: tuple[Limit, ...] = ()
+    """What it is held to; no part of what it does."""
     source: str = ""
     """The file that declares it, for messages."""
 
@@ -89,6 +90,12 @@ class Cluster:
         by_name = {component.name: component for component in self.components}
         bare = name.removeprefix(COMPLETED)
         return by_name.get(name) or by_name.get(bare) or by_name.get(COMPLETED + bare)
+
+    @property
+    def budget_s(self) -> float | None:
+        """The strictest limit of its budget on `voice_to_voice.p95` in seconds, if any."""
+        found = [each.bound for each in self.budget if each.metric == VOICE_TO_VOICE and each.upper]
+        return min(found, default=None)
 
     @property
     def content_hash(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from turnlab.clusters.budget import Limit, read_limit, voice_to_voice
 from turnlab.clusters.declaration import (
     Cluster,
     Component,
@@ -15,7 +16,7 @@ from turnlab.clusters.declaration import (
     invalid,
     make_cluster,
 )
-from turnlab.errors import InvalidCluster, UnreadableFile
+from turnlab.errors import InvalidBudget, InvalidCluster, UnreadableFile
 
 LIMIT_BYTES = 256 * 1024
 
@@ -36,6 +37,7 @@ class _Budget(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     voice_to_voice_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    limits: Annotated[list[str], Field(max_length=100)] = []
 
 
 class _File(BaseModel):
@@ -58,9 +60,19 @@ def load_cluster(path: Path) -> Cluster:
         parsed.name,
         components,
         description=parsed.description,
-        budget_s=parsed.budget.voice_to_voice_s,
+        budget=_limits(str(path), parsed.budget),
         source=str(path),
     )
+
+
+def _limits(source: str, budget: _Budget) -> tuple[Limit, ...]:
+    """`voice_to_voice_s` first, then the others as written."""
+    whole_s = budget.voice_to_voice_s
+    first = [] if whole_s is None else [voice_to_voice(whole_s)]
+    try:
+        return (*first, *map(read_limit, budget.limits))
+    except InvalidBudget as error:
+        raise InvalidCluster(f"{source}: budget: {error.message}") from error
 
 
 def _parse(path: Path) -> _File:

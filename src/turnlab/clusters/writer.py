@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from turnlab.clusters.budget import Limit, voice_to_voice
 from turnlab.clusters.declaration import Cluster, Component, invalid
 from turnlab.clusters.loader import LIMIT_BYTES
 
@@ -21,14 +22,25 @@ def to_toml(cluster: Cluster, note: str = "") -> str:
     lines.append(f"name = {_text(cluster.name)}")
     if cluster.description:
         lines.append(f"description = {_text(cluster.description)}")
-    if cluster.budget_s is not None:
-        lines += ["", "[budget]", f"voice_to_voice_s = {_value(cluster.budget_s)}"]
+    if cluster.budget:
+        lines += ["", "[budget]", *_budget(cluster.budget)]
     for component in cluster.components:
         lines += ["", "[[component]]", *_rows(cluster, component)]
     written = "\n".join(lines) + "\n"
     if len(written.encode()) > LIMIT_BYTES:
         raise invalid(cluster.source or cluster.name, None, "is too large", "shorten its texts")
     return written
+
+
+def _budget(limits: Sequence[Limit]) -> Iterator[str]:
+    """A leading limit that `voice_to_voice_s` stands for is written so."""
+    first, rest = limits[0], limits[1:]
+    if first.bound > 0 and first == voice_to_voice(first.bound):
+        yield f"voice_to_voice_s = {_value(first.bound)}"
+    else:
+        rest = limits
+    if rest:
+        yield f"limits = {_value([limit.text for limit in rest])}"
 
 
 def _rows(cluster: Cluster, component: Component) -> Iterator[str]:
