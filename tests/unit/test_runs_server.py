@@ -168,3 +168,20 @@ def test_a_deleted_run_leaves_nothing_and_takes_nothing_else_with_it(database: P
     assert [each.id for each, _ in runs.list_runs()] == [other]
     with pytest.raises(UnknownRun):
         runs.delete_run(RUN)
+
+
+def test_a_run_is_called_by_its_id_its_name_or_last(database: Path) -> None:
+    ids = ["R-20260101T000000-aaaaaa", "R-20260102T000000-bbbbbb", "R-20260103T000000-cccccc"]
+    for day, (each, name) in enumerate(zip(ids, ("before", "before", ""), strict=True), 1):
+        runs.begin_run(Run(id=each, name=name, created_at=datetime(2026, 1, day, tzinfo=UTC)))
+    found = [runs.get_run(which).id for which in (ids[0], "before", "last")]
+    assert found == [ids[0], ids[1], ids[2]]
+    for unknown in ("", "never", "R-20260101T000000-ffffff"):
+        with pytest.raises(UnknownRun):
+            runs.get_run(unknown)
+
+
+def test_a_dry_run_of_a_deletion_deletes_nothing(database: Path) -> None:
+    runs.begin_run(Run(id=RUN, created_at=datetime.now(UTC)))
+    assert runs.delete_run(RUN, dry_run=True).tracks == 0
+    assert runs.get_run(RUN).id == RUN

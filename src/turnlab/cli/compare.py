@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +45,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN[:CLUSTER[:MODE]]...",
-            help="One Run, for its Clusters; or several, each compared with the first.",
+            help="One Run (its id or name, or `last`), for its Clusters; or several, each compared "
+            "with the first.",
         ),
     ],
     clusters: Annotated[
@@ -93,20 +94,24 @@ def _side(text: str, mode: Mode | None) -> Side:
     return Side(run_id, cluster, named or str(mode or ""))
 
 
-def _load(sides: Sequence[Side], names: Sequence[str]) -> tuple[list[Run], list[Measured]]:
-    """The Runs, and what was measured in them. Raises UnknownRun, RunsDiffer."""
+def _load(sides: list[Side], names: Sequence[str]) -> tuple[list[Run], list[Measured]]:
+    """The Runs, and what was measured in them; `sides` then have their ids.
+
+    Raises UnknownRun, RunsDiffer.
+    """
     open_queries()
     # Only now: the models cannot be imported before the settings are known.
     from turnlab.server.measured import load
     from turnlab.server.runs import get_run
 
-    ids = list(dict.fromkeys(side.run_id for side in sides))
-    runs = [get_run(each) for each in ids]
+    named = {side.run_id: get_run(side.run_id) for side in sides}
+    sides[:] = [replace(side, run_id=named[side.run_id].id) for side in sides]
+    runs = list({run.id: run for run in named.values()}.values())
     check_comparable(runs)
     warn(f"{run.id} is not complete." for run in runs if run.status is not RunStatus.COMPLETED)
     wanted = [*names, *(side.cluster for side in sides)]
     only = None if "" in wanted and not names else [name for name in wanted if name]
-    return runs, load(ids, clusters=only)
+    return runs, load([run.id for run in runs], clusters=only)
 
 
 def _held(side: Side, measured: Sequence[Measured], names: Sequence[str]) -> list[Measured]:

@@ -17,7 +17,7 @@ from turnlab.cli.session import EXIT_INTERRUPTED, run_to_the_end
 
 
 def judge(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Id of the Run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Id or name of the Run, or `last`.")],
     rubric: Annotated[Path, typer.Option(help="What to judge by, a TOML file.")],
     model: Annotated[str, typer.Option(help="Name of the model that judges.")],
     base_url: Annotated[

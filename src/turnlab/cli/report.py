@@ -18,7 +18,10 @@ STDOUT = Path("-")
 
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs; others are held against the first.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Ids or names, or `last`; others are held against the first."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Where to write the page; by default RUN.html.")

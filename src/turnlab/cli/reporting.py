@@ -56,7 +56,7 @@ def find(
     from turnlab.server.runs import get_run
 
     limits = parse_limits(budget)
-    runs = [get_run(each) for each in dict.fromkeys(run_ids)]
+    runs = list({run.id: run for run in map(get_run, run_ids)}.values())
     measured = load([run.id for run in runs], Dataset.load(dataset) if dataset else None)
     scores = judge_scores([run.id for run in runs])
     comparisons, why = compared(runs, measured)

@@ -17,6 +17,7 @@ from turnlab.runs import Run, RunStatus
 
 runs = typer.Typer(no_args_is_help=True, help="The Runs that were recorded.")
 
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id or name, or `last`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -42,11 +43,11 @@ def list_runs(
 
 
 @runs.command("show")
-def show_run(run_id: str, as_json: AsJson = False) -> None:
+def show_run(run_id: RunId, as_json: AsJson = False) -> None:
     """Show a Run: what was asked for, what it is pinned to, how far it came."""
     keeper = open_runs()
     run = keeper.get_run(run_id)
-    counts = keeper.count_tracks(run_id)
+    counts = keeper.count_tracks(run.id)
     done = sum(each.count for each in counts if each.status in ("completed", "failed"))
     if as_json:
         tracks = [asdict(each) for each in counts]
@@ -65,13 +66,20 @@ def show_run(run_id: str, as_json: AsJson = False) -> None:
 
 
 @runs.command("delete")
-def delete_run(run_id: str, as_json: AsJson = False) -> None:
-    """Delete a Run with its Tracks, their texts, sounds and pictures."""
-    tally = open_runs().delete_run(run_id)
+def delete_run(
+    run_id: str,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a Run, by its id, with its Tracks, their texts, sounds and pictures."""
+    tally = open_runs().delete_run(run_id, dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps(tally.as_json()))
         return
-    typer.echo(f"deleted {run_id}: {tally.tracks} Tracks, {tally.files} files")
+    done = "would delete" if dry_run else "deleted"
+    typer.echo(f"{done} {run_id}: {tally.tracks} Tracks, {tally.files} files")
     for each in tally.failed:
         typer.echo(f"could not be deleted: {each}")
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from turnlab.errors import RunUnderWay, UnknownRun
 from turnlab.home import home_folder, make_folder
@@ -24,6 +24,9 @@ from turnlab.tracks import TrackStatus
 
 TurnKey = tuple[str, str, str, int]
 """Cluster, mode, turn and repetition."""
+
+LAST = "last"
+"""What the newest Run is called."""
 
 _LOST = "The process that ran it ended before it did; it was run again when its Run went on."
 
@@ -48,11 +51,17 @@ def end_run(run_id: str) -> None:
     models.Run.objects.filter(id=run_id).update(status=RunStatus.COMPLETED)
 
 
-def get_run(run_id: str) -> Run:
-    """The Run. Raises UnknownRun."""
-    row = models.Run.objects.filter(id=check_run_id(run_id)).values().first()
+def get_run(which: str) -> Run:
+    """The Run of this id, else the newest one of this name; `last` is the newest of all.
+
+    Raises UnknownRun.
+    """
+    rows = models.Run.objects.order_by("-created_at", "-id")
+    by = rows if which == LAST else rows.filter(Q(id=which) | Q(name=which))
+    row = by.values().first() if which else None
     if row is None:
-        raise UnknownRun(f"There is no Run {run_id}; `turnlab runs list` shows those there are.")
+        known = "There is no Run yet" if which == LAST else f"There is no Run {which[:80]!r}"
+        raise UnknownRun(f"{known}; `turnlab runs list` shows those there are.")
     return _run(row)
 
 
@@ -106,13 +115,17 @@ def holding(run_id: str) -> Iterator[None]:
         yield
 
 
-def delete_run(run_id: str) -> Tally:
-    """Delete a Run with its Tracks, Conversations and their media. Raises UnknownRun.
+def delete_run(run_id: str, *, dry_run: bool = False) -> Tally:
+    """Delete a Run, by its id, with its Tracks, Conversations and their media. Raises UnknownRun.
 
-    Raises RunUnderWay while a process runs turns of it.
+    `dry_run` only counts. Raises RunUnderWay while a process runs turns of it.
     """
-    get_run(run_id)
+    get_run(check_run_id(run_id))
     tally = Tally()
+    if dry_run:
+        for ids in batches(models.Track.objects.filter(run_id=run_id)):
+            delete_tracks(ids, tally, dry_run=True)
+        return tally
     with holding(run_id):
         try:
             _delete(run_id, tally)

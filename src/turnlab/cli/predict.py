@@ -1,0 +1,203 @@
+"""`turnlab predict`: how fast a Cluster would be that has not run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from turnlab.audio import Pace
+from turnlab.bench.predict.advice import advise
+from turnlab.bench.predict.asking import Asked, question_of
+from turnlab.bench.predict.capacity import capacity as capacity_of
+from turnlab.bench.predict.library import Library
+from turnlab.bench.predict.page import prediction_page, validation_page
+from turnlab.bench.predict.parts import parts_of_plan
+from turnlab.bench.predict.prediction import predict as predict_it
+from turnlab.bench.predict.records import Group
+from turnlab.bench.predict.told import as_json, validation_json
+from turnlab.bench.predict.validation import validate as validate_run
+from turnlab.bench.predict.view import prediction_view, validation_view
+from turnlab.bench.predict.what_if import parse_seconds
+from turnlab.bench.verdict import Outcome
+from turnlab.cli.session import ClusterFolders, ModuleFolders, Parts, find_parts
+from turnlab.clusters import make_plan
+from turnlab.errors import InvalidRequest, MissingPackage, OutputFailed
+from turnlab.host import host_facts
+from turnlab.packaged import installed
+from turnlab.tracks import Mode
+
+EXIT_OVER_BUDGET = 2
+EXIT_UNDECIDED = 3
+MOST_TURNS = 1_000_000
+MOST_AT_ONCE = 10_000
+
+
+def predict(
+    cluster: Annotated[
+        str | None, typer.Argument(help="Name of the Cluster; it need not have run.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="COMPONENT.first_output or .model = lognormal(0.4, 0.25), x0.8, +100ms ...; "
+            "repeatable.",
+        ),
+    ] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COMPONENT=RUN:CLUSTER[:COMPONENT]",
+            help="Another Component's measurements for one; repeatable.",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=MOST_AT_ONCE, help="Turns at once, as in `bench`.")
+    ] = 1,
+    workers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A=2,B=4", help="Instances of Components, where more than one."),
+    ] = None,
+    cores: Annotated[
+        float | None, typer.Option(help="Cores of the machine; by default as measured.")
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="Round trip between API and workers, such as 40ms.")
+    ] = "0ms",
+    mode: Annotated[Mode, typer.Option(help="Stages overlap, or wait for each other.")] = (
+        Mode.STREAMED
+    ),
+    pace: Annotated[
+        Pace, typer.Option(help="The recording comes whole, or at the speed of speech.")
+    ] = Pace.FAST,
+    turns: Annotated[int, typer.Option(min=100, max=MOST_TURNS, help="To simulate.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
+    runs: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Only these Runs; by default all of this hardware."),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as 'voice_to_voice.p95 <= 1.0', instead of the Cluster's own."),
+    ] = None,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="How many conversations at once stay in budget.")
+    ] = False,
+    pause: Annotated[
+        str, typer.Option(help="Of --capacity: from the reply's end to the next word.")
+    ] = "1s",
+    validate: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Predict a Run from the others; compare.")
+    ] = None,
+    as_json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write a page with the pictures.")] = None,
+    clusters: ClusterFolders = None,
+    modules: ModuleFolders = None,
+) -> int:
+    """Predict how fast a Cluster would be, from what Runs have measured of its Components.
+
+    Exit code 0: the budget would be kept, or there is none; 1: it cannot be predicted; 2: it would
+    not be kept, or (--validate) an error is larger than is tolerated; 3: too few measurements.
+    """
+    if not installed("simpy"):
+        raise MissingPackage("simpy is not installed: pip install 'turnlab[bench]'.")
+    parts = find_parts(clusters, modules)
+    groups = _groups(runs, parts)
+    if validate is not None:
+        return _validate(validate, groups, parts, turns=turns, seed=seed, out=out, told=as_json_)
+    if cluster is None:
+        raise InvalidRequest("Name a Cluster to predict, or a Run with --validate.")
+    asked = Asked(
+        cluster=cluster,
+        mode=mode,
+        pace=str(pace),
+        changes=tuple(set_ or ()),
+        uses=tuple(use or ()),
+        workers=tuple(workers or ()),
+        concurrency=concurrency,
+        cores=cores,
+        network=network,
+        budget=tuple(budget or ()),
+        turns=turns,
+        seed=seed,
+    )
+    return _predict(asked, groups, parts, parse_seconds(pause) if capacity else None, out, as_json_)
+
+
+def _predict(
+    asked: Asked,
+    groups: list[Group],
+    parts: Parts,
+    pause_s: float | None,
+    out: Path | None,
+    told: bool,
+) -> int:
+    plan = make_plan(parts.catalogue.get(asked.cluster), parts.registry)
+    components = parts_of_plan(plan, parts.registry)
+    library = Library(groups)
+    question = question_of(asked, library, components, plan.cluster.budget)
+    found = predict_it(question)
+    failed = any(each.outcome is Outcome.FAIL for each in found.rulings)
+    advice = advise(found, library, components) if failed else None
+    most = capacity_of(question, pause_s=pause_s) if pause_s is not None else None
+    if out is not None:
+        _write(out, prediction_page(found, advice, most))
+    if told:
+        typer.echo(json.dumps(as_json(found, advice, most), allow_nan=False, default=str))
+    else:
+        Console(highlight=False).print(prediction_view(found, advice, most))
+    undecided = any(each.outcome is Outcome.UNDECIDED for each in found.rulings)
+    return EXIT_OVER_BUDGET if failed else EXIT_UNDECIDED if undecided else 0
+
+
+def _validate(
+    run_id: str,
+    groups: list[Group],
+    parts: Parts,
+    *,
+    turns: int,
+    seed: int,
+    out: Path | None,
+    told: bool,
+) -> int:
+    if not any(group.run_id == run_id for group in groups):
+        groups = groups + _load([run_id], parts)
+    found = validate_run(run_id, groups, turns=turns, seed=seed)
+    if out is not None:
+        _write(out, validation_page(found))
+    if told:
+        typer.echo(json.dumps(validation_json(found)))
+    else:
+        Console(highlight=False).print(validation_view(found))
+    return 0 if found.right else EXIT_OVER_BUDGET
+
+
+def _groups(runs: str | None, parts: Parts) -> list[Group]:
+    """What was measured: by the Runs that were named, else by all on hardware such as this."""
+    from turnlab.server.setup import open_database
+
+    open_database()
+    # Only now: the models cannot be imported before the settings are known.
+    from turnlab.server.traces import hardware, run_ids
+
+    if runs is not None:
+        return _load([each.strip() for each in runs.split(",") if each.strip()], parts)
+    here = hardware(host_facts())
+    return [group for group in _load(run_ids(), parts) if group.hardware == here]
+
+
+def _load(run_ids: list[str], parts: Parts) -> list[Group]:
+    from turnlab.server.traces import load_groups
+
+    return load_groups(run_ids, parts.registry)
+
+
+def _write(place: Path, page: str) -> None:
+    try:
+        place.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise OutputFailed(f"{place} cannot be written: {error.strerror}.") from error
