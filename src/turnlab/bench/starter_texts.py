@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-TURNS = 48
-"""How many turns there are unless told otherwise: about as many as there is to say."""
+TURNS = 64
+"""How many turns there are unless told otherwise: about as many as there is to say, and enough to
+prove a 95th percentile, which takes 59 that all keep it."""
 
 ASKED = (
     ("What is the capital of France?", "Paris."),
@@ -44,6 +45,22 @@ ASKED = (
     ("Does sound travel faster in water or in air?", "In water."),
     ("What should I pack for a week at the sea?", None),
     ("How many players are there in a football team?", "Eleven."),
+    ("What is the longest river in South America?", "The Amazon."),
+    ("Could you recommend a book for a long flight?", None),
+    ("How many sides does a hexagon have?", "Six."),
+    ("Which instrument has eighty-eight keys?", "The piano."),
+    ("What is the chemical symbol for gold?", "A u."),
+    ("I forgot my best friend's birthday. What should I do?", None),
+    ("Which country is shaped like a boot?", "Italy."),
+    ("How many hours are there in three days?", "Seventy-two."),
+    ("What do caterpillars turn into?", "Butterflies or moths."),
+    ("How do I get a coffee stain out of a shirt?", None),
+    ("What is half of ninety?", "Forty-five."),
+    ("Which bird is a symbol of peace?", "The dove."),
+    ("What do we call frozen water?", "Ice."),
+    ("My neighbour plays the drums at night. How do I tell him?", None),
+    ("In which city is the Eiffel Tower?", "In Paris."),
+    ("Which month has the fewest days?", "February."),
 )
 """What is said, and a reply that would be right where there is just one."""
 
