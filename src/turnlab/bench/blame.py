@@ -101,10 +101,12 @@ def _transcriber(measured: Measured) -> str | None:
 
 
 def _of_cost(measured: Measured, limit: Limit, name: MetricName) -> Blame | None:
+    done = measured.having(TrackStatus.COMPLETED)
+    charged = {who: each.cost[done] for who, each in measured.components.items()}
     costs = {
-        component: float(np.nanmean(each.cost))
-        for component, each in measured.components.items()
-        if not np.isnan(each.cost).all() and name.component in ("", component)
+        who: float(np.nanmean(cost))
+        for who, cost in charged.items()
+        if not np.isnan(cost).all() and name.component in ("", who)
     }
     value = sample(measured, name).value()
     total = sum(costs.values())

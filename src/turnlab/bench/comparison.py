@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from turnlab.bench.claims import Difference, headline, sentence_of
 from turnlab.bench.measures import Measured, Subject
@@ -84,6 +85,27 @@ def check_comparable(runs: Sequence[Run]) -> None:
                 f"{changed if first.dataset == other.dataset else 'different datasets'} ({told}); "
                 "only Runs of the same turns can be compared."
             )
+
+
+def other_conditions(runs: Sequence[Run]) -> list[str]:
+    """What Runs ran under that the first one did not, in words: figures may differ for it alone."""
+    first, *others = map(_conditions, runs)
+    return [
+        f"{run.id} had {', '.join(unlike)}, {runs[0].id} had not; "
+        "figures may differ for that alone."
+        for run, own in zip(runs[1:], others, strict=True)
+        if (unlike := [f"{name} {own[name]}" for name in first if own[name] != first[name]])
+    ]
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    asked, host = run.asked, run.pins.get("host", {})
+    return {
+        "the pace": asked.get("pace"),
+        "turns at once:": asked.get("concurrency"),
+        "the processor": host.get("processor"),
+        "cores:": host.get("cores"),
+    }
 
 
 def names_of(a: Subject, b: Subject) -> tuple[str, str]:

@@ -11,6 +11,9 @@ MOST_TURNS = 1_000_000
 LONGEST_ID = 255
 """Characters; the id of a Track is one too."""
 
+LONGEST_PERSON = 128
+"""Characters of the name of somebody who gave scores."""
+
 MOST_IMAGES = 16
 MOST_ITEMS = 1_000
 """Tags, passages and people who gave scores, of one turn."""
@@ -105,6 +108,9 @@ def _scores(value: Any) -> dict[str, dict[str, float]]:
         raise Wrong(f'{shown(value)} is not of the form {{"person": {{"criterion": 4}}}}')
     if len(by_person) > MOST_ITEMS:
         raise Wrong(f"has {len(by_person):,} people; at most {MOST_ITEMS:,} are taken")
+    for person in by_person:
+        if not 0 < len(person) <= LONGEST_PERSON or not person.isprintable():
+            raise Wrong(f"{shown(person)} is no name of 1 to {LONGEST_PERSON} characters")
     return {
         person: {name: float(score) for name, score in scores.items()}
         for person, scores in by_person.items()

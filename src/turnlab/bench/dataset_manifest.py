@@ -160,11 +160,11 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Wrong(f"the key {shown(twice)} is there twice")
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise Wrong(f"the key {shown(name)} is there twice")
+        values[name] = value
     return values
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnlab.bench.dataset import DatasetTurn
+from turnlab.bench.dataset_keys import LONGEST_PERSON
 from turnlab.bench.judging import RecordedReply
 from turnlab.bench.rubric import Rubric
 from turnlab.errors import InvalidDataset, UnreadableFile
@@ -161,8 +162,8 @@ def _check_head(path: Path, names: Sequence[str]) -> None:
 def _scores_of(row: Mapping[str, str], rubric: Rubric, finder: _Finder) -> list[HumanScore]:
     person, criterion = row.get("person", ""), row.get("criterion", "")
     names = [each.name for each in rubric.criteria]
-    if not 1 <= len(person) <= 128 or not person.isprintable():
-        raise ValueError("person must have 1 to 128 printable characters")
+    if not 1 <= len(person) <= LONGEST_PERSON or not person.isprintable():
+        raise ValueError(f"person must have 1 to {LONGEST_PERSON} printable characters")
     if criterion not in names:
         raise ValueError(f"{criterion[:64]!r} is no criterion; there are {', '.join(names)}")
     score = _number(row.get("score", ""))

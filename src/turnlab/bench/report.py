@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from turnlab.bench.comparison import Comparison, check_comparable, compare
+from turnlab.bench.comparison import Comparison, check_comparable, compare, other_conditions
 from turnlab.bench.judging import JudgeScores
 from turnlab.bench.measures import Measured, Subject
 from turnlab.bench.pinned import pins_of, unfinished
@@ -73,7 +73,7 @@ def run_report(
         for measured, marked, own in zip(found.measured, marks, rows, strict=True)
     )
     rulings = tuple(ruling(each, names) for each in found.judgements)
-    refused = [_refused(found, names)] if found.not_compared else []
+    refused = [_refused(found, names)] if found.not_compared and len(names) > 1 else []
     return RunReport(
         title=_title(found.runs),
         headline=headline(subjects, rulings),
@@ -84,7 +84,7 @@ def run_report(
         meanings=meanings(_figure_names(found, subjects), found.scores),
         accuracy=accuracy_names(found.scores),
         pins=pins_of(found.runs, made_at or datetime.now(UTC)),
-        remarks=tuple(unfinished(found.runs)),
+        remarks=(*unfinished(found.runs), *other_conditions(found.runs)),
     )
 
 

@@ -32,13 +32,13 @@ def figure(found: Estimate) -> Figure:
 def component_lines(measured: Measured) -> tuple[ComponentLine, ...]:
     """Each Component in the Cluster's order, over the Tracks that completed."""
     done = measured.having(TrackStatus.COMPLETED)
-    figures = _component_figures(measured)
+    figures = _component_figures(measured, done)
     return tuple(
         _component(name, each, done, figures[name]) for name, each in measured.components.items()
     )
 
 
-def _component_figures(measured: Measured) -> dict[str, dict[str, Figure]]:
+def _component_figures(measured: Measured, done: NDArray[np.bool_]) -> dict[str, dict[str, Figure]]:
     """By Component and by what it is of and its percentile; of many Tracks without intervals."""
     names = [f"{metric}.{percentile}" for metric in TIMES for percentile in PERCENTILES]
     if len(measured) <= INTERVALS_UP_TO:
@@ -47,14 +47,14 @@ def _component_figures(measured: Measured) -> dict[str, dict[str, Figure]]:
             each: {name: figure(found[f"{each}.{name}"]) for name in names}
             for each in measured.components
         }
-    return {name: _quantiles(each) for name, each in measured.components.items()}
+    return {name: _quantiles(each, done) for name, each in measured.components.items()}
 
 
-def _quantiles(measures: ComponentMeasures) -> dict[str, Figure]:
+def _quantiles(measures: ComponentMeasures, done: NDArray[np.bool_]) -> dict[str, Figure]:
     levels = {percentile: float(percentile[1:]) / 100 for percentile in PERCENTILES}
     found = {}
     for metric in TIMES:
-        values = getattr(measures, metric)
+        values = getattr(measures, metric)[done]
         there = values[~np.isnan(values)]
         if there.size:
             points = np.quantile(there, list(levels.values())).tolist()

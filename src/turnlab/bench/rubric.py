@@ -142,10 +142,12 @@ def load_rubric(path: Path) -> Rubric:
         return Rubric.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise InvalidRubric(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRubric(f"{path} is not valid TOML: {error}.") from error
     except ValidationError as error:
         raise InvalidRubric(f"{path}: {_first(error)}.") from error
+    except RecursionError:
+        raise InvalidRubric(f"{path} nests too deeply; it is no rubric.") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise InvalidRubric(f"{path} is not valid TOML: {error}.") from error
 
 
 def _check_score(text: str, scale: Scale, criterion: str) -> None:

@@ -1,0 +1,65 @@
+"""Reads what was measured in Runs into columns, however many Tasks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from turnlab.bench.accuracy import Transcripts, add_accuracy, leave_out, missing, references
+from turnlab.bench.collecting import Collector
+from turnlab.bench.dataset import Dataset
+from turnlab.bench.measures import Measured
+from turnlab.errors import InvalidDataset
+from turnlab.runs import Run
+from turnlab.server.measured_rows import read_tasks, read_tracks, without_garbage_collection
+from turnlab.server.runs import get_run
+from turnlab.server.turn_details import turn_reports
+
+__all__ = ["load", "turn_reports"]
+
+
+def load(
+    run_ids: Sequence[str], dataset: Dataset | None = None, *, clusters: Sequence[str] | None = None
+) -> list[Measured]:
+    """What was measured in Runs, a Measured for each Cluster and mode of each, warm-ups left out.
+
+    In the order of `run_ids`, within a Run in the order in which they began. `clusters` keeps those
+    of these names. Accuracy is measured against `dataset`; where it is None, against the one
+    that the Run names, if that is still there and still the same. Raises UnknownRun.
+    """
+    found: list[Measured] = []
+    for run in [get_run(each) for each in dict.fromkeys(run_ids)]:
+        with without_garbage_collection():
+            found += _measured(run, dataset or same_dataset(run), clusters)
+    return found
+
+
+def _measured(run: Run, dataset: Dataset | str, clusters: Sequence[str] | None) -> list[Measured]:
+    """Those of one Run; `dataset` says why there is none where there is none."""
+    collector = Collector(run, references(dataset) if isinstance(dataset, Dataset) else ())
+    for tracks in read_tracks(run.id, clusters):
+        collector.add_tracks(tracks)
+    for tasks in read_tasks(run.id, clusters):
+        collector.add_tasks(tasks)
+    measured, told = collector.measured(), collector.told
+    transcripts = Transcripts() if told.heard and not missing() else None
+    for each in measured:
+        if isinstance(dataset, Dataset):
+            add_accuracy(each, dataset, told, transcripts)
+        else:
+            leave_out(each, dataset)
+    return measured
+
+
+def same_dataset(run: Run) -> Dataset | str:
+    """The dataset of a Run if it is still what it was, else why there is none, in words."""
+    folder = str(run.asked.get("dataset", ""))
+    if not folder or not Path(folder).is_dir():
+        return f"the dataset {run.dataset} is no longer at {folder or 'a known place'}"
+    try:
+        dataset = Dataset.load(Path(folder))
+    except InvalidDataset as error:
+        return f"the dataset {run.dataset} can no longer be used: {error.message.splitlines()[0]}"
+    if dataset.content_hash != run.dataset_hash:
+        return f"the dataset {run.dataset} is not what it was in the Run; it has changed since"
+    return dataset
