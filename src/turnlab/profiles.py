@@ -45,7 +45,7 @@ class LatencyProfile:
 
     Its record keeps the key families of `latency_profile`: `ts_<point>` in seconds since the
     start of the Track, `model_<label>`, `transfer_<label>`, `queue_<label>` and `wait_<label>`
-    as durations in seconds, summed by label.
+    as durations in seconds, summed by label; and `cpu_s`, its share of the processor's time.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -92,6 +92,8 @@ class LatencyProfile:
         for each in self.intervals:
             key = f"{each.kind}_{each.label}"
             profile[key] = round(profile.get(key, 0.0) + each.end_s - each.start_s, 6)
+        if self.cpu_s is not None:
+            profile["cpu_s"] = round(self.cpu_s, 6)
         return profile
 
 
