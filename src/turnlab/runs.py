@@ -9,9 +9,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from turnlab.errors import UnknownRun
+from turnlab.errors import InvalidRequest, UnknownRun
 
 _RUN_ID = re.compile(r"R-\d{8}T\d{6}-[0-9a-f]{6}")
+
+LAST = "last"
+"""What the newest Run is called."""
+
+LONGEST_NAME = 128
+"""Characters."""
 
 
 class RunStatus(StrEnum):
@@ -53,3 +59,12 @@ def check_run_id(run_id: str) -> str:
     if not _RUN_ID.fullmatch(run_id):
         raise UnknownRun(f"{run_id[:60]!r} is no id of a Run; `turnlab runs list` shows them.")
     return run_id
+
+
+def check_run_name(name: str) -> str:
+    """`name` if a Run can be called so, or is empty. Raises InvalidRequest."""
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidRequest(f"A Run's name has at most {LONGEST_NAME} characters, in one line.")
+    if name == LAST or _RUN_ID.fullmatch(name):
+        raise InvalidRequest(f"{name} means another Run; give this one a name of its own.")
+    return name

@@ -144,7 +144,7 @@ def test_runs_of_different_datasets_are_refused(compare: Compare) -> None:
     [
         ((OTHER,), "runs_differ", "name another Run"),
         ((FIRST, "R-20260101T000000-ffffff"), "unknown_run", "There is no Run"),
-        (("yesterday",), "unknown_run", "is no id of a Run"),
+        (("yesterday",), "unknown_run", "There is no Run 'yesterday'"),
         ((f"{FIRST}:C",), "unknown_cluster", "holds no turn of C"),
         ((f"{FIRST}:B:chained",), "runs_differ", "holds no turn"),
         ((f"{FIRST}:A:sideways",), "invalid_request", "is no mode"),

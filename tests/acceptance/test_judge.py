@@ -145,8 +145,9 @@ def test_a_run_is_judged_once(run_id: str, server: OpenAIServer) -> None:
     means = {(row["cluster"], row["criterion"]): row["mean"] for row in first["figures"]}
     assert means["A", "helpful"]["value"] == 3.0
     assert means["B", "helpful"]["n"] == TURNS - 1
-    second = judged(run_id, server)
+    second = judged("last", server)
     assert (second["judged"], second["judged_before"]) == (0, 2 * TURNS - 1)
+    assert (second["run_id"], second["figures"]) == (run_id, first["figures"])
     assert len(server.requests("chat")) == 2 * TURNS - 1
     again = judged(run_id, server, "--again", "--limit", "2")
     assert (again["judged"], again["left"]) == (2, 2 * TURNS - 3)

@@ -111,6 +111,15 @@ def test_the_costliest_component_is_to_blame_for_the_cost() -> None:
     assert "would not be enough" in blamed(measured, "cost_per_turn <= $0.005").sentence
 
 
+def test_what_turns_cost_that_did_not_complete_is_nobody_s_to_give() -> None:
+    parts = {STT: [0.3] * 80, LLM: [0.7] * 80}
+    measured = turns_of([1.0] * 60, parts=parts, cost=0.05, cancelled=20)
+    measured.components["llm"].cost[:] = 0.04
+    measured.components["speech2text"].cost[:] = np.where(measured.counts, 0.01, 9.0)
+    found = blamed(measured, "cost_per_turn <= $0.03")
+    assert "llm costs 0.0400 USD of the 0.0500 USD of a turn" in found.sentence
+
+
 def test_a_mean_is_mended_by_what_the_mean_must_give() -> None:
     found = blamed(made_of(0.2, 0.5, 0.3), "voice_to_voice.mean <= 0.9")
     assert found.component == "llm"

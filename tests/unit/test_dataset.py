@@ -146,6 +146,9 @@ def test_there_must_be_a_manifest_and_turns(tmp_path: Path) -> None:
     assert problems_of(write_manifest(tmp_path)) == ["manifest.jsonl has no turns"]
 
 
+MANY = ", ".join(f'"{number:x}": 0' for number in range(50_000))
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [
@@ -154,13 +157,14 @@ def test_there_must_be_a_manifest_and_turns(tmp_path: Path) -> None:
         (b"\xff{}", "not UTF-8"),
         ("[" * 200_000, "nested too deeply"),
         ('{"id": "a", "id": "b", "audio": "a.wav"}', "'id' is there twice"),
+        (f"{{{MANY}, {MANY[-9:]}}}", "'c34f' is there twice"),
         ('{"id": "a", "audio": "a.wav", "k": NaN}', "NaN is no number of JSON"),
         ('{"id": "a", "audio": "a.wav", "k": 1e999}', "too large a number"),
         ('{"id": "a", "audio": "a.wav", "k": "\\ud800"}', "half a character"),
         ('{"id": "a", "audio": "a.wav", "k": ' + "1" * 5000 + "}", "no JSON"),
         (b'{"id": "' + b"a" * 2**21 + b'"}', "longer than 1,024 KiB"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_line_must_be_an_object_of_json(tmp_path: Path, line: str | bytes, told: str) -> None:
     problem = problem_of(tmp_path, line)
@@ -191,6 +195,7 @@ def test_a_line_must_be_an_object_of_json(tmp_path: Path, line: str | bytes, tol
         ({"passages": {}}, "passages: {} is no list"),
         ({"scores": {"ann": 4}}, "scores: {'ann': 4} is not of the form"),
         ({"scores": {"ann": {"good": "4"}}}, "is not of the form"),
+        ({"scores": {"a" * 129: {"good": 4}}}, "is no name of 1 to 128 characters"),
         ({"duration_s": 0}, "duration_s: 0 is no number of seconds"),
         ({"duration_s": "0.05"}, "duration_s: '0.05' is no number"),
     ],

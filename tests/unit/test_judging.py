@@ -201,7 +201,9 @@ class TestRubric:
     def test_files_that_are_none(self, tmp_path: Path) -> None:
         (tmp_path / "large").write_text("#" * 300_000)
         (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-        for name in ("absent", "large", "bytes", "."):
+        (tmp_path / "deep").write_text("a = " + "[" * 20_000)
+        (tmp_path / "digits").write_text("a = " + "1" * 5_000)
+        for name in ("absent", "large", "bytes", "deep", "digits", "."):
             with pytest.raises(InvalidRubric):
                 load_rubric(tmp_path / name)
 

@@ -12,7 +12,7 @@ from turnlab.bench.report import run_report
 from turnlab.reports.run_markdown import MOST_BYTES, markdown, plain
 from turnlab.reports.run_report import RunReport
 
-NASTY = "a|b `c` *d* _e_ <script> [f](https://example.org) @someone #1 ~~g~~ \\ \n| h\x00 $x$"
+NASTY = "a|b `c` *d* _e_ <script> [f](https://example.org) @someone #1 ~~g~~ \\ \n| www.a h\x00 $x$"
 
 
 def two() -> RunReport:
@@ -56,6 +56,7 @@ def test_tables_keep_their_columns_whatever_is_in_them() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert "<script" not in text
     assert "https://" not in text
+    assert "www." not in text.lower()
     assert "@someone" not in text
     assert "\x00" not in text
 

@@ -15,6 +15,7 @@ from turnlab.bench.judging import JudgeScores
 from turnlab.bench.measures import Measured, Subject
 from turnlab.bench.pinned import command
 from turnlab.bench.report import Findings, run_report
+from turnlab.bench.report_components import INTERVALS_UP_TO
 from turnlab.bench.telling import landmarks, telling
 from turnlab.reports.run_report import RunReport
 from turnlab.runs import RunStatus
@@ -168,10 +169,40 @@ def test_runs_of_different_datasets_are_told_side_by_side_and_not_compared() -> 
     assert refused.differences == ()
 
 
+def test_a_run_of_another_dataset_that_has_not_begun_hinders_nothing() -> None:
+    other = replace(run(OTHER_RUN), dataset="weather", dataset_hash="e" * 64)
+    found = report(findings([measured()], runs=[run(), other]))
+    assert [each.name for each in found.subjects] == ["CLUSTER_A (streamed)"]
+    assert found.comparisons == ()
+
+
+@pytest.mark.parametrize("turns", [40, INTERVALS_UP_TO], ids=["few", "many"])
+def test_components_are_told_of_turns_that_completed(turns: int) -> None:
+    sample = measured(turns=turns, cancelled=30)
+    component = sample.components["speech2text"]
+    component.model[-30:] = 99.0
+    (subject,) = made(sample).subjects
+    told = subject.components[0].figures["model.p99"]
+    assert told.n == 2 * turns - 30
+    assert told.value is not None
+    assert told.value < 9
+
+
 def test_a_run_that_is_not_complete_says_so() -> None:
     begun = replace(run(), status=RunStatus.STARTED)
     (remark,) = report(findings([measured()], runs=[begun])).remarks
     assert f"turnlab bench --resume {RUN_ID}" in remark
+
+
+def test_runs_under_other_conditions_are_told_apart() -> None:
+    faster = replace(run(OTHER_RUN), pins={"host": {"processor": "Z80", "cores": 8}})
+    faster = replace(faster, asked={**faster.asked, "pace": "realtime"})
+    found = report(findings([measured(), measured(run_id=OTHER_RUN)], runs=[run(), faster]))
+    assert found.remarks == (
+        f"{OTHER_RUN} had the pace realtime, the processor Z80, cores: 8, {RUN_ID} had not; "
+        "figures may differ for that alone.",
+    )
+    assert report(findings([measured()], runs=[run()])).remarks == ()
 
 
 def test_the_pins_say_what_the_figures_belong_to() -> None:

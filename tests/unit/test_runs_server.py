@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from tests.unit.harness_rig import RUN, Bench, answers, hears, key, speaks, turns
 from turnlab.conversations import Conversation
@@ -92,6 +93,16 @@ def test_the_newest_runs_come_first_with_what_has_ended_of_them(database: Path) 
     assert len(runs.list_runs(limit=1)) == 1
     counts = [(each.cluster, each.status, each.count) for each in runs.count_tracks(RUN)]
     assert counts == [("A", "completed", 2), ("A", "failed", 1)]
+
+
+def test_a_run_is_found_without_reading_every_track(database: Path) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL asks its statistics which way is the shortest")
+    for rows in (
+        models.Track.objects.filter(runs.of_run(RUN), repeat__gt=0),
+        models.DataText.objects.filter(runs.of_run(RUN, "track__")),
+    ):
+        assert "track_by_run" in rows.explain()
 
 
 def test_killed_at_each_step_it_goes_on_and_repeats_nothing(database: Path) -> None:

@@ -16,7 +16,7 @@ from turnlab.cli.bench_end import Outputs, finish
 from turnlab.cli.bench_run import Bench, begun, replay, resumed
 from turnlab.cli.session import EXIT_INTERRUPTED, ModuleFolders, parse_overrides
 from turnlab.errors import InvalidRequest
-from turnlab.runs import RunStatus
+from turnlab.runs import RunStatus, check_run_name
 from turnlab.tracks import Mode
 
 MOST_REPEATS = 1_000
@@ -107,7 +107,7 @@ def bench(
                 cluster_folders=_absolute(cluster_folder),
                 module_folders=_absolute(modules),
             )
-            ready = begun(asked, name, console)
+            ready = begun(asked, check_run_name(name), console)
         if _replayed(ready, outputs, console) == EXIT_INTERRUPTED:
             return EXIT_INTERRUPTED
     return finish(ready.run.id, outputs)

@@ -8,14 +8,13 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from turnlab.bench.findings import Outcome
 from turnlab.bench.measures import Measured
 from turnlab.bench.outputs import junit, results, together
 from turnlab.bench.report import Findings
-from turnlab.cli.reporting import find, make_report, write_page, write_text
+from turnlab.cli.reporting import STDOUT, find, make_report, put_text, write_page, write_text
 from turnlab.errors import InvalidRequest, OutputFailed
 from turnlab.reports.run_markdown import markdown
 from turnlab.reports.run_report import RunReport
@@ -25,8 +24,6 @@ from turnlab.tracks import TrackStatus
 EXIT_FAILED = 1
 EXIT_OVER_BUDGET = 2
 EXIT_UNDECIDED = 3
-
-STDOUT = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +85,9 @@ def finish(run_id: str, outputs: Outputs) -> int:
         write_text(outputs.junit, junit(found.judgements, (), found.runs))
     if outputs.json is not None:
         told = results(found.runs, found.measured, found.judgements, found.comparisons)
-        _put(outputs.json, json.dumps(told) + "\n")
+        put_text(outputs.json, json.dumps(told) + "\n")
     if outputs.markdown is not None:
-        _put(outputs.markdown, markdown(report))
+        put_text(outputs.markdown, markdown(report))
     return exit_code(found)
 
 
@@ -121,10 +118,3 @@ def _print(report: RunReport) -> None:
         console.print(comparison_view(comparison))
     for remark in report.remarks:
         console.print(remark, markup=False, soft_wrap=True)
-
-
-def _put(place: Path, text: str) -> None:
-    if place == STDOUT:
-        typer.echo(text, nl=False)
-    else:
-        write_text(place, text)

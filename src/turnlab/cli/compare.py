@@ -11,15 +11,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from turnlab.bench.comparison import TOLERANCE, Comparison, check_comparable
+from turnlab.bench.comparison import TOLERANCE, Comparison, check_comparable, other_conditions
 from turnlab.bench.comparison import compare as compare_two
 from turnlab.bench.measures import Measured
 from turnlab.bench.outputs import junit as junit_of
 from turnlab.bench.outputs import results
 from turnlab.bench.report_lines import comparison_report
 from turnlab.cli.problems import warn
+from turnlab.cli.reporting import write_text
 from turnlab.cli.session import open_queries
-from turnlab.errors import InvalidRequest, OutputFailed, RunsDiffer, UnknownCluster
+from turnlab.errors import InvalidRequest, RunsDiffer, UnknownCluster
 from turnlab.reports.run_terminal import comparison_view
 from turnlab.runs import Run, RunStatus
 from turnlab.tracks import Mode
@@ -81,7 +82,7 @@ def compare(
     else:
         _show(compared)
     if junit is not None:
-        _write(junit, junit_of((), compared, runs))
+        write_text(junit, junit_of((), compared, runs))
     regressed = any(each.regressions for each in compared)
     return EXIT_REGRESSION if regressed and fail_on_regression else 0
 
@@ -109,6 +110,7 @@ def _load(sides: list[Side], names: Sequence[str]) -> tuple[list[Run], list[Meas
     runs = list({run.id: run for run in named.values()}.values())
     check_comparable(runs)
     warn(f"{run.id} is not complete." for run in runs if run.status is not RunStatus.COMPLETED)
+    warn(other_conditions(runs))
     wanted = [*names, *(side.cluster for side in sides)]
     only = None if "" in wanted and not names else [name for name in wanted if name]
     return runs, load([run.id for run in runs], clusters=only)
@@ -173,10 +175,3 @@ def _show(compared: Sequence[Comparison]) -> None:
     for each in compared:
         names = {each.a: each.names[0], each.b: each.names[1]}
         console.print(comparison_view(comparison_report(each, names)))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error

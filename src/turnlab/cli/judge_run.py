@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,7 @@ class Request:
     """What `turnlab judge` was asked for."""
 
     run_id: str
+    """Its id or name, or `last`; its id once it is prepared."""
     rubric: Rubric
     params: JudgeParams
     clusters: tuple[str, ...] | None
@@ -86,6 +87,7 @@ def prepare(request: Request) -> Work:
     from turnlab.server import annotations, runs
 
     run = runs.get_run(request.run_id)
+    request = replace(request, run_id=run.id)
     _check_clusters(run, request.clusters or ())
     turns = {} if request.without_dataset else _turns(run, request.dataset)
     replies = annotations.replies(run.id, request.clusters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,8 @@ from turnlab.bench.predict.what_if import parse_seconds
 from turnlab.bench.verdict import Outcome
 from turnlab.cli.session import ClusterFolders, ModuleFolders, Parts, find_parts
 from turnlab.clusters import make_plan
-from turnlab.errors import InvalidRequest, MissingPackage, OutputFailed
+from turnlab.errors import InvalidRequest, OutputFailed
 from turnlab.host import host_facts
-from turnlab.packaged import installed
 from turnlab.tracks import Mode
 
 EXIT_OVER_BUDGET = 2
@@ -78,7 +78,9 @@ def predict(
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     runs: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Only these Runs; by default all of this hardware."),
+        typer.Option(
+            metavar="A,B", help="Only these Runs; by default the newest of this hardware."
+        ),
     ] = None,
     budget: Annotated[
         list[str] | None,
@@ -103,11 +105,9 @@ def predict(
     Exit code 0: the budget would be kept, or there is none; 1: it cannot be predicted; 2: it would
     not be kept, or (--validate) an error is larger than is tolerated; 3: too few measurements.
     """
-    if not installed("simpy"):
-        raise MissingPackage("simpy is not installed: pip install 'turnlab[bench]'.")
     parts = find_parts(clusters, modules)
-    groups = _groups(runs, parts)
     if validate is not None:
+        groups = _groups(runs, parts)
         return _validate(validate, groups, parts, turns=turns, seed=seed, out=out, told=as_json_)
     if cluster is None:
         raise InvalidRequest("Name a Cluster to predict, or a Run with --validate.")
@@ -125,12 +125,12 @@ def predict(
         turns=turns,
         seed=seed,
     )
-    return _predict(asked, groups, parts, parse_seconds(pause) if capacity else None, out, as_json_)
+    return _predict(asked, runs, parts, parse_seconds(pause) if capacity else None, out, as_json_)
 
 
 def _predict(
     asked: Asked,
-    groups: list[Group],
+    runs: str | None,
     parts: Parts,
     pause_s: float | None,
     out: Path | None,
@@ -138,7 +138,9 @@ def _predict(
 ) -> int:
     plan = make_plan(parts.catalogue.get(asked.cluster), parts.registry)
     components = parts_of_plan(plan, parts.registry)
-    library = Library(groups)
+    tasks = {part.task_name for part in components.values()}
+    # A Run that is named with --use is there for another task, maybe.
+    library = Library(_groups(runs, parts, () if asked.uses else tasks))
     question = question_of(asked, library, components, plan.cluster.budget)
     found = predict_it(question)
     failed = any(each.outcome is Outcome.FAIL for each in found.rulings)
@@ -176,18 +178,18 @@ def _validate(
     return 0 if found.right else EXIT_OVER_BUDGET
 
 
-def _groups(runs: str | None, parts: Parts) -> list[Group]:
-    """What was measured: by the Runs that were named, else by all on hardware such as this."""
+def _groups(runs: str | None, parts: Parts, tasks: Collection[str] = ()) -> list[Group]:
+    """What was measured: by the Runs that were named, else by the newest on hardware such as this
+    that have one of `tasks`."""
     from turnlab.server.setup import open_database
 
     open_database()
     # Only now: the models cannot be imported before the settings are known.
-    from turnlab.server.traces import hardware, run_ids
+    from turnlab.server.traces import run_ids
 
     if runs is not None:
         return _load([each.strip() for each in runs.split(",") if each.strip()], parts)
-    here = hardware(host_facts())
-    return [group for group in _load(run_ids(), parts) if group.hardware == here]
+    return _load(run_ids(host_facts(), tasks), parts)
 
 
 def _load(run_ids: list[str], parts: Parts) -> list[Group]:

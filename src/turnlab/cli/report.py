@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 
 from turnlab.bench.outputs import results
-from turnlab.cli.reporting import AudioPlace, find, make_report, write_page, write_text
+from turnlab.cli.reporting import STDOUT, AudioPlace, find, make_report, put_text, write_page
 from turnlab.errors import InvalidRequest, NothingMeasured
 from turnlab.reports.run_markdown import markdown as markdown_of
-
-STDOUT = Path("-")
 
 
 def report(
@@ -69,16 +67,8 @@ def report(
         write_page(made, page)
         typer.echo(f"The report: {page}", err=True)
     if markdown is not None:
-        _put(markdown, markdown_of(made))
+        put_text(markdown, markdown_of(made))
     if json_ is not None:
         told = results(found.runs, found.measured, found.judgements, found.comparisons)
-        _put(json_, json.dumps(told) + "\n")
+        put_text(json_, json.dumps(told) + "\n")
     return 0
-
-
-def _put(place: Path, text: str) -> None:
-    """Print the text where the place is `-`, else write it there."""
-    if place == STDOUT:
-        typer.echo(text, nl=False)
-    else:
-        write_text(place, text)

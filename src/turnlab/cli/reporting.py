@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+import typer
+
 from turnlab.bench.budget import parse_limits
 from turnlab.bench.dataset import Dataset
 from turnlab.bench.measures import Measured
@@ -21,6 +23,9 @@ from turnlab.reports.run_page import render_run
 from turnlab.reports.run_report import RunReport
 from turnlab.reports.turn import TurnReport
 from turnlab.runs import Run
+
+STDOUT = Path("-")
+"""What is printed instead of written."""
 
 MEBIBYTE = 2**20
 _AT_ONCE = 20
@@ -170,6 +175,14 @@ def write_page(report: RunReport, path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8. Raises OutputFailed."""
     _written(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def put_text(place: Path, text: str) -> None:
+    """Print the text where the place is `-`, else write it there. Raises OutputFailed."""
+    if place == STDOUT:
+        typer.echo(text, nl=False)
+    else:
+        write_text(place, text)
 
 
 def _written(path: Path, write: Callable[[Path], object]) -> None:

@@ -25,6 +25,7 @@ MOST_BYTES = 60_000
 
 _MOST_ROWS = 60
 _MARKUP = re.compile(r"([\\`*_\[\]|~#$])")
+_WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
 _FOLD = "<details><summary>{}</summary>\n\n{}\n\n</details>"
 
 
@@ -55,7 +56,8 @@ def plain(text: object, *, most: int = 400) -> str:
 
 def _quiet(text: str) -> str:
     """Nobody is told by an @, and no address becomes a link."""
-    return text.replace("@", "@\u200b").replace("://", ":\u200b//")
+    quiet = text.replace("@", "@\u200b").replace("://", ":\u200b//")
+    return _WWW.sub("\\1\u200b.", quiet)
 
 
 def _parts(report: RunReport) -> list[tuple[str, str]]:

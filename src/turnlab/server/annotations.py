@@ -14,6 +14,7 @@ from turnlab.bench.judging import JudgeScores, RecordedReply
 from turnlab.conversations import Exchange
 from turnlab.server import models
 from turnlab.server.retention import refused
+from turnlab.server.runs import of_run
 from turnlab.tracks import TrackStatus
 
 AT_ONCE = 500
@@ -138,18 +139,18 @@ _TEXTS = (models.DataText, models.ResText, models.ResSpeech)
 
 
 def _judgeable(run_id: str) -> QuerySet[models.Track]:
-    return models.Track.objects.filter(run_id=run_id, status=TrackStatus.COMPLETED, repeat__gte=1)
+    return models.Track.objects.filter(of_run(run_id), status=TrackStatus.COMPLETED, repeat__gte=1)
 
 
 def _scores(run_id: str, is_model: bool) -> QuerySet[models.Annotation]:
     return models.Annotation.objects.filter(
-        track__run_id=run_id, track__repeat__gte=1, is_model=is_model
+        of_run(run_id, "track__"), track__repeat__gte=1, is_model=is_model
     )
 
 
 def _texts(table: type[Any], run_id: str) -> dict[str, str]:
     """The newest text that the table has of each Track of a Run."""
-    rows = table._default_manager.filter(track__run_id=run_id).order_by("created_at", "id")
+    rows = table._default_manager.filter(of_run(run_id, "track__")).order_by("created_at", "id")
     return dict(rows.values_list("track_id", "text").iterator())
 
 
@@ -164,7 +165,7 @@ def _contexts(run_id: str) -> dict[str, str]:
 
 
 def _profiles(table: type[Any], run_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    rows = table._default_manager.filter(track__run_id=run_id).order_by("created_at", "id")
+    rows = table._default_manager.filter(of_run(run_id, "track__")).order_by("created_at", "id")
     found: Iterator[tuple[str, Mapping[str, Any]]] = rows.values_list(
         "track_id", "profile"
     ).iterator()

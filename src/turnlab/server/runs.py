@@ -13,7 +13,7 @@ from django.db.models import Count, Q, QuerySet
 
 from turnlab.errors import RunUnderWay, UnknownRun
 from turnlab.home import home_folder, make_folder
-from turnlab.runs import Run, RunStatus, check_run_id
+from turnlab.runs import LAST, Run, RunStatus, check_run_id
 from turnlab.server import models
 from turnlab.server.audit import audit
 from turnlab.server.deleting import AT_ONCE, batches, delete_tracks, raw_delete, settle
@@ -24,9 +24,6 @@ from turnlab.tracks import TrackStatus
 
 TurnKey = tuple[str, str, str, int]
 """Cluster, mode, turn and repetition."""
-
-LAST = "last"
-"""What the newest Run is called."""
 
 _LOST = "The process that ran it ended before it did; it was run again when its Run went on."
 
@@ -39,6 +36,14 @@ class Tracks:
     mode: str
     status: str
     count: int
+
+
+def of_run(run_id: str, way: str = "") -> Q:
+    """What belongs to a Run, of a table whose `way` to the Track is such as `track__`.
+
+    As the index by Run says it (track_by_run), or SQLite would read every Track there is.
+    """
+    return ~Q(**{f"{way}run_id": ""}) & Q(**{f"{way}run_id": run_id})
 
 
 def begin_run(run: Run) -> None:
@@ -79,7 +84,7 @@ def ended_turns(run_id: str) -> set[TurnKey]:
 
 def count_tracks(run_id: str) -> list[Tracks]:
     """How many Tracks of the Run there are by Cluster, mode and status."""
-    rows = models.Track.objects.filter(run_id=run_id, repeat__gt=0).order_by()
+    rows = models.Track.objects.filter(of_run(run_id), repeat__gt=0).order_by()
     counted = rows.values("cluster", "mode", "status").annotate(count=Count("*"))
     return sorted(Tracks(**row) for row in counted)
 
@@ -90,7 +95,7 @@ def close_lost(run_id: str) -> int:
     Only for whoever holds the Run, see `holding`.
     """
     with transaction.atomic():
-        lost = models.Track.objects.filter(run_id=run_id, status=TrackStatus.STARTED)
+        lost = models.Track.objects.filter(of_run(run_id), status=TrackStatus.STARTED)
         unfinished = [status.value for status in TaskStatus if not status.ended]
         tasks = models.Task.objects.filter(track__in=lost, status__in=unfinished)
         tasks.update(status=TaskStatus.CANCELLED)
@@ -123,7 +128,7 @@ def delete_run(run_id: str, *, dry_run: bool = False) -> Tally:
     get_run(check_run_id(run_id))
     tally = Tally()
     if dry_run:
-        for ids in batches(models.Track.objects.filter(run_id=run_id)):
+        for ids in batches(models.Track.objects.filter(of_run(run_id))):
             delete_tracks(ids, tally, dry_run=True)
         return tally
     with holding(run_id):
@@ -137,7 +142,7 @@ def delete_run(run_id: str, *, dry_run: bool = False) -> Tally:
 
 
 def _delete(run_id: str, tally: Tally) -> None:
-    tracks = models.Track.objects.filter(run_id=run_id)
+    tracks = models.Track.objects.filter(of_run(run_id))
     talks = set(tracks.exclude(conversation=None).values_list("conversation_id", flat=True))
     for ids in batches(tracks):
         delete_tracks(ids, tally)
@@ -152,7 +157,7 @@ def _delete(run_id: str, tally: Tally) -> None:
 
 def _ended(run_id: str) -> QuerySet[models.Track]:
     ended = (TrackStatus.COMPLETED, TrackStatus.FAILED)
-    return models.Track.objects.filter(run_id=run_id, repeat__gt=0, status__in=ended)
+    return models.Track.objects.filter(of_run(run_id), repeat__gt=0, status__in=ended)
 
 
 def _run(row: Mapping[str, Any]) -> Run:
