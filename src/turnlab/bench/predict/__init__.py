@@ -1,0 +1,1 @@
+"""Predicts how fast a Cluster would be from what was measured of its Components."""
