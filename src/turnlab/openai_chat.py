@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from turnlab.openai_api import (
     ProviderParams,
     Stopwatch,
     missing_provider,
+    pinned_provider,
     stream_chat,
 )
 from turnlab.prompts import ChatParams, chat, fill, known_values, other_values
@@ -76,6 +77,10 @@ class OpenAIChat(Module):
     @classmethod
     def missing(cls, params: Any) -> list[str]:
         return missing_provider(params)
+
+    @classmethod
+    def pinned(cls, params: Any) -> Mapping[str, str]:
+        return pinned_provider(params)
 
     def load(self) -> None:
         self._clients = Clients(self.params)

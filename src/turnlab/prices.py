@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -180,6 +181,13 @@ def read_prices() -> Prices:
     """
     own = os.environ.get(VARIABLE)
     return Prices(listed=_read(BUILTIN), own=_read(Path(own).expanduser()) if own else {})
+
+
+def prices_digest() -> str:
+    """SHA-256 of the prices that apply, which every cost hangs on. Raises InvalidPrices."""
+    found = read_prices()
+    lists = [sorted(each.items()) for each in (found.listed, found.own)]
+    return hashlib.sha256(repr(lists).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Price]:

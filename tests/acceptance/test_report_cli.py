@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import subprocess
@@ -143,6 +144,27 @@ def test_the_question_is_kept_once_for_all_its_tracks(recorded: Path, tmp_path: 
     asked = [name for name in names if "reply" not in name]
     assert len(asked) == TURNS
     assert asked[0].startswith("q0-")
+
+
+def test_nobody_else_may_look_into_the_folder_of_voices(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "page-sounds").mkdir(mode=0o755)
+    made(tmp_path / "page.html")
+    assert (tmp_path / "page-sounds").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_report_that_fails_leaves_no_folder_of_voices(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputFailed, match="No space left"):
+        report([FIRST], out=tmp_path / "page.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(OutputFailed, match="choose another place"):
+        report([FIRST], out=tmp_path / "folder.html")
+    assert not list(tmp_path.glob("*-sounds"))
 
 
 def test_sound_may_lie_in_the_page_or_nowhere(recorded: Path, tmp_path: Path) -> None:

@@ -50,6 +50,21 @@ class TestRag(ModuleContract):
     inputs: ClassVar = (Transcript(text="Why is the"), FINAL)
 
 
+def test_documents_that_come_and_change_are_told_by_what_is_pinned(tmp_path: Path) -> None:
+    Path(tmp_path, "a.txt").write_text("Black tea.")
+    embedder = Embedder()
+    try:
+        seen = []
+        for name, text in (("a.txt", "Black tea."), ("a.txt", "Green tea."), ("b.txt", "Milk.")):
+            Path(tmp_path, name).write_text(text)
+            add("growing", [tmp_path], embedder)
+            seen.append(Rag.pinned(Rag.Params(index="growing"))["index"])
+            assert Rag.pinned(Rag.Params(index="growing"))["index"] == seen[-1]
+        assert len(set(seen)) == 3
+    finally:
+        find_backend().remove("growing")
+
+
 @pytest.fixture
 def rig() -> Rig:
     """rag alone, on a clock that waits for it."""

@@ -28,6 +28,72 @@ from turnlab.tracks import Mode, Track
 
 RUN = "R-20260101T000000-abcdef"
 
+PARROTS = """
+import asyncio
+import os
+import numpy as np
+from pydantic import BaseModel, SecretStr
+from turnlab.chunks import Audio, Reply, Speech, Transcript
+from turnlab.modules.base import Module
+
+class Hear(Module):
+    task_name, consumes, produces = "hear", (Audio,), Transcript
+    async def run(self, inputs, context):
+        await inputs.whole(Audio)
+        yield Transcript(text="ever tried", final=True)
+
+class Answer(Module):
+    task_name, consumes, produces = "answer", (Transcript,), Reply
+    ran = 0
+    class Params(BaseModel):
+        fails: bool = False
+        api_key: SecretStr | None = None
+    async def run(self, inputs, context):
+        await inputs.whole(Transcript)
+        Answer.ran += 1
+        if Answer.ran == int(os.environ.get("ENDS_AT", 0)):
+            os.kill(os.getpid(), int(os.environ["ENDS_BY"]))
+            await asyncio.Event().wait()
+        if context.params.fails:
+            raise ValueError("no answer")
+        yield Reply(text="Ever failed.")
+
+class Speak(Module):
+    task_name, consumes, produces = "speak", (Reply,), Speech
+    async def run(self, inputs, context):
+        await inputs.whole(Reply)
+        yield Speech(samples=np.full(800, 0.5, dtype=np.float32), sample_rate=8000, text="Ever")
+"""
+"""Modules in a file that take no time. `Answer` ends its process where ENDS_AT and ENDS_BY say."""
+
+_CLUSTER = """
+name = "{name}"
+{budget}
+[[component]]
+name = "hear"
+task = "hear"
+[[component]]
+name = "answer"
+task = "answer"
+params = {{ fails = {fails} }}
+[[component]]
+name = "speak"
+task = "speak"
+"""
+
+
+def write_parrots(folder: Path, *, budget: bool = True, **clusters: bool) -> tuple[Path, Path]:
+    """Folders of Modules and of Clusters of these names, each of which answers or `fails`."""
+    modules, files = folder / "modules", folder / "clusters"
+    modules.mkdir()
+    files.mkdir()
+    (modules / "parrot.py").write_text(PARROTS)
+    limits = "[budget]\nvoice_to_voice_s = 10.0" if budget else ""
+    for name, fails in clusters.items():
+        text = _CLUSTER.format(name=name, fails=str(fails).lower(), budget=limits)
+        (files / f"{name.lower()}.toml").write_text(text)
+    return modules, files
+
 
 def turns(count: int, **conversations: Sequence[int]) -> list[DatasetTurn]:
     """`count` turns named t0, t1 ...; `c=[0, 2]` makes a conversation of those two."""

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.unit.harness_rig import PARROTS, write_parrots
 from turnlab.audio import RATE, open_recording
 from turnlab.cli import runs as runs_command
 from turnlab.cli.bench import bench
+from turnlab.cli.reporting import find
 from turnlab.errors import (
     ClusterNotRunnable,
     InvalidBudget,
@@ -31,53 +33,6 @@ from turnlab.runs import RunStatus
 from turnlab.server import models
 from turnlab.server.runs import get_run, list_runs
 from turnlab.tracks import TrackStatus
-
-MODULES = """
-import asyncio
-import numpy as np
-from pydantic import BaseModel, SecretStr
-from turnlab.chunks import Audio, Reply, Speech, Transcript
-from turnlab.modules.base import Module
-
-class Hear(Module):
-    task_name, consumes, produces = "hear", (Audio,), Transcript
-    async def run(self, inputs, context):
-        await inputs.whole(Audio)
-        yield Transcript(text="ever tried", final=True)
-
-class Answer(Module):
-    task_name, consumes, produces = "answer", (Transcript,), Reply
-    class Params(BaseModel):
-        fails: bool = False
-        api_key: SecretStr | None = None
-    async def run(self, inputs, context):
-        await inputs.whole(Transcript)
-        if context.params.fails:
-            raise ValueError("no answer")
-        yield Reply(text="Ever failed.")
-
-class Speak(Module):
-    task_name, consumes, produces = "speak", (Reply,), Speech
-    async def run(self, inputs, context):
-        await inputs.whole(Reply)
-        yield Speech(samples=np.full(800, 0.5, dtype=np.float32), sample_rate=8000, text="Ever")
-"""
-
-CLUSTER = """
-name = "{name}"
-[budget]
-voice_to_voice_s = 10.0
-[[component]]
-name = "hear"
-task = "hear"
-[[component]]
-name = "answer"
-task = "answer"
-params = {{ fails = {fails} }}
-[[component]]
-name = "speak"
-task = "speak"
-"""
 
 Bench = Callable[..., int]
 
@@ -112,18 +67,14 @@ def dataset(tmp_path: Path, voice: np.ndarray) -> Path:
 @pytest.fixture
 def run(database: Path, tmp_path: Path, dataset: Path) -> Bench:
     """Calls the command with the dataset and the Modules of this file."""
-    modules, clusters = tmp_path / "modules", tmp_path / "clusters"
-    modules.mkdir()
-    clusters.mkdir()
-    (modules / "parrot.py").write_text(MODULES)
-    for name, fails in (("GOOD", "false"), ("OTHER", "false"), ("BROKEN", "true")):
-        (clusters / f"{name.lower()}.toml").write_text(CLUSTER.format(name=name, fails=fails))
+    modules, clusters = write_parrots(tmp_path, GOOD=False, OTHER=False, BROKEN=True)
+    folders = {"modules": [modules], "cluster_folder": [clusters]}
 
     def call(*names: str, resume: str | None = None, **options: object) -> int:
         if resume is not None:
-            return bench(resume=resume, **options)
-        given = {"dataset": dataset, "modules": [modules], "cluster_folder": [clusters]}
-        return bench(clusters=",".join(names), **{"warm_up": 1, **given, **options})
+            return bench(resume=resume, **{**folders, **options})
+        given = {"warm_up": 1, "dataset": dataset, **folders, **options}
+        return bench(clusters=",".join(names), **given)
 
     return call
 
@@ -154,6 +105,8 @@ def test_every_turn_is_recorded_and_the_figures_are_printed(run, capsys) -> None
     told = capsys.readouterr()
     assert f"Run {newest()}: 32 turns of questions" in told.err
     assert "32 of 32 turns" in told.err
+    assert f"Next: turnlab report {newest()} --out report.html" in told.err
+    assert "Next: turnlab predict GOOD --clusters " in told.err
     assert re.search(r"voice to voice +0\.\d+", told.out)
     assert "TOO FEW TURNS" in told.out
 
@@ -185,12 +138,19 @@ def test_the_exit_code_says_whether_budgets_are_kept(run, budget, code, capsys) 
     assert run("GOOD", budget=budget, repeat=2, warm_up=0) == code
 
 
-def test_a_cluster_that_fails_on_every_turn_is_told_early_and_the_others_go_on(run, capsys) -> None:
-    assert run("BROKEN", "GOOD") == 1
+def test_a_cluster_that_fails_on_every_turn_is_told_early_and_the_others_go_on(
+    run, tmp_path, capsys
+) -> None:
+    assert run("BROKEN", "GOOD", junit=tmp_path / "junit.xml") == 1
     told = capsys.readouterr()
     assert "BROKEN (streamed) failed at its warm-up (module_failed)" in told.err
     assert "failed: module_failed in answer (4)" in told.out
     assert [row[-1] for row in kept(newest())] == ["failed"] * 4 + ["completed"] * 4
+    assert "BROKEN (streamed)" in (tmp_path / "junit.xml").read_text()
+    assert (
+        'message="Failed on every turn: module_failed in answer (4)."'
+        in (tmp_path / "junit.xml").read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +168,7 @@ def test_a_cluster_that_fails_on_every_turn_is_told_early_and_the_others_go_on(r
         ({"name": "n" * 129}, InvalidRequest, "128 characters"),
         ({"name": "last"}, InvalidRequest, "another Run"),
         ({"name": "R-20260101T000000-abcdef"}, InvalidRequest, "another Run"),
-        ({"report": Path("/nowhere/report.html")}, OutputFailed, "/nowhere"),
+        ({"report": Path("/dev/null/report.html")}, OutputFailed, "/dev/null"),
         ({"resume": "R-20260101T000000-abcdef"}, UnknownRun, "turnlab runs list"),
         ({"resume": "R-20260101T000000-abcdef", "repeat": 2}, InvalidRequest, "--resume"),
     ],
@@ -230,10 +190,25 @@ def test_turns_without_a_voice_are_named_before_anything_runs(run, dataset) -> N
 
 
 def test_a_cluster_that_needs_pictures_names_the_turns_that_have_none(run, tmp_path) -> None:
-    see = MODULES.replace("(Audio,)", "(Image,)").replace("import Audio", "import Audio, Image")
+    see = PARROTS.replace("(Audio,)", "(Image,)").replace("import Audio", "import Audio, Image")
     (tmp_path / "modules" / "parrot.py").write_text(see.replace("whole(Audio)", "whole(Image)"))
     with pytest.raises(ClusterNotRunnable, match="picture"):
         run("GOOD")
+
+
+@pytest.mark.parametrize("options", [{"mode": ","}, {"only_tags": " ,"}])
+def test_a_list_that_names_none_is_no_run_of_nothing(run, options) -> None:
+    with pytest.raises(InvalidRequest, match="names none"):
+        run("GOOD", **options)
+    assert list_runs() == []
+
+
+def test_a_report_on_another_dataset_is_refused(run, dataset) -> None:
+    run("GOOD", only_tags="few")
+    manifest = dataset / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace("ever tried", "never tried"))
+    with pytest.raises(RunsDiffer, match=r"is not the dataset of R-.* as it was"):
+        find([newest()], dataset)
 
 
 def test_only_turns_with_a_tag_are_run_where_one_is_named(run) -> None:
@@ -267,6 +242,19 @@ def test_a_run_of_which_only_the_last_step_is_missing_runs_no_turn(run, capsys) 
     assert kept(newest()) == before
 
 
+def test_code_is_not_run_from_folders_that_only_the_records_name(run, tmp_path, capsys) -> None:
+    run("GOOD", set_=["answer.api_key=secret-value"])
+    interrupted(newest(), 1)
+    folders = f"--cluster-folder {tmp_path / 'clusters'} --modules {tmp_path / 'modules'}"
+    with pytest.raises(InvalidRequest, match=re.escape(f"add: {folders}")):
+        run(resume=newest(), modules=None, cluster_folder=None)
+    with pytest.raises(InvalidRequest, match=re.escape(f"add: --modules {tmp_path / 'modules'}")):
+        run(resume=newest(), modules=None)
+    runs_command.show_run(newest())
+    whole = f"turnlab bench --resume {newest()} {folders} --set answer.api_key=..."
+    assert whole in capsys.readouterr().out
+
+
 def changed_turn(folder: Path) -> None:
     manifest = folder / "questions" / "manifest.jsonl"
     manifest.write_text(manifest.read_text().replace("ever tried", "ever failed"))
@@ -291,7 +279,7 @@ def changed_module(folder: Path) -> None:
     ("change", "named"),
     [
         (changed_turn, "the dataset in"),
-        (changed_tags, "the tags now choose 1 turns, not 2"),
+        (changed_tags, "the tags now choose 1 turn, not 2"),
         (changed_cluster, "clusters.GOOD.hash"),
         (changed_module, "clusters.GOOD.answer.code"),
     ],
@@ -345,7 +333,7 @@ def test_runs_are_listed_shown_and_deleted(run, capsys) -> None:
     runs_command.show_run(run_id)
     told = capsys.readouterr().out
     assert re.search(r"OTHER +streamed +started +1", told)
-    assert f"turnlab bench --resume {run_id}" in told
+    assert f"turnlab bench --resume {run_id} --cluster-folder " in told
     runs_command.show_run(run_id, as_json=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["done"], shown["turns"]) == (5, 8)
@@ -358,7 +346,7 @@ def test_runs_are_listed_shown_and_deleted(run, capsys) -> None:
 
 
 def test_all_that_was_asked_for_is_written(run, tmp_path, capsys) -> None:
-    files = {name: tmp_path / f"out.{name}" for name in ("report", "junit", "markdown")}
+    files = {name: tmp_path / "new" / f"out.{name}" for name in ("report", "junit", "markdown")}
     run("GOOD", **files, json_=Path("-"))
     figures = json.loads(capsys.readouterr().out)
     assert figures["runs"][0]["id"] == newest()

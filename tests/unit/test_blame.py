@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.unit.measured_turns import turns_of
-from turnlab.bench.blame import Blame
+from turnlab.bench.blame import Blame, blame
 from turnlab.bench.budget import parse_limit
 from turnlab.bench.measures import Measured
+from turnlab.bench.metrics import parse_metric
 from turnlab.bench.verdict import Outcome, judge
 from turnlab.profiles import SpanKind
 
@@ -71,6 +72,39 @@ def test_a_limit_on_a_component_blames_it() -> None:
     found = blamed(made_of(0.2, 0.5, 0.3), "speech2text.model.p95 <= 0.15")
     assert found.component == "speech2text"
     assert found.must_give_s == pytest.approx(0.05)
+
+
+def test_a_limit_on_a_component_speaks_of_all_its_time() -> None:
+    times = [0.2 + 0.02 * number for number in range(60)]
+    measured = turns_of(times, parts={STT: times})
+    whole = float(np.quantile(times, 0.95))
+    found = blamed(measured, "speech2text.model.p95 <= 0.2")
+    assert found.share_s == pytest.approx(whole)
+    assert found.must_give_s == pytest.approx(whole - 0.2)
+    assert found.sentence == (
+        "speech2text (model) takes 1.32 s at the 95th percentile; "
+        "it would have to be 1.12 s (85 %) faster."
+    )
+    mean = blamed(measured, "speech2text.model.mean <= 0.2")
+    assert mean.must_give_s == pytest.approx(float(np.mean(times)) - 0.2)
+
+
+def test_turns_in_which_a_component_failed_count_as_over_its_limit() -> None:
+    measured = turns_of([0.5] * 58 + [None] * 2, parts={STT: [0.5] * 60})
+    found = blamed(measured, "speech2text.model.p95 <= 0.2")
+    assert found.must_give_s == pytest.approx(0.3)
+    assert found.sentence.endswith("faster, as 2 failed turns count as over it.")
+
+
+def test_of_few_turns_only_those_at_the_percentile_tell_what_a_component_takes() -> None:
+    # One turn in twenty is slow, and it is the model that makes it so.
+    slow = [0.1] * 19 + [4.0]
+    parts = {STT: [0.5] * 20, LLM: slow}
+    measured = turns_of([0.5 + each for each in slow], parts=parts)
+    text = "voice_to_voice.p99"
+    found = blame(measured, parse_limit(f"{text} <= 1.0"), parse_metric(text))
+    assert found is not None
+    assert (found.component, found.share_s) == ("llm", pytest.approx(4.0))
 
 
 def test_what_is_no_sum_blames_who_works_longest() -> None:

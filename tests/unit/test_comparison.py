@@ -10,7 +10,13 @@ import pytest
 
 from tests.unit.measured_turns import OTHER_RUN, RUN, turns_of
 from turnlab.bench.claims import Difference
-from turnlab.bench.comparison import Comparison, check_comparable, compare, compare_all
+from turnlab.bench.comparison import (
+    Comparison,
+    check_comparable,
+    compare,
+    compare_all,
+    shown_by_all,
+)
 from turnlab.errors import RunsDiffer
 from turnlab.runs import Run
 
@@ -50,6 +56,49 @@ def test_regressions_are_significant_and_beyond_what_is_tolerated() -> None:
     little = turns_of((HARD * 1.01).tolist(), cluster="B")
     assert row(compare(a, little), "voice_to_voice.p50").significant
     assert not compare(a, little).regressions
+
+
+def difference(metric: str, *, b: float, low: float, high: float) -> Difference:
+    return Difference(
+        metric=metric,
+        title=metric,
+        unit="s",
+        better="less",
+        a=1.0,
+        b=b,
+        difference=b - 1,
+        low=low,
+        high=high,
+        significant=True,
+        regression=True,
+    )
+
+
+def test_a_dozen_metrics_do_not_make_a_regression_by_chance() -> None:
+    bare = difference("voice_to_voice.p50", b=1.1, low=0.002, high=0.198)  # 4.5 % by chance
+    clear = difference("end.p50", b=1.1, low=0.08, high=0.12)
+    assert [each.regression for each in shown_by_all([bare])] == [True]
+    assert [each.regression for each in shown_by_all([bare, clear])] == [True, True]
+    second = replace(bare, metric="end.p95")
+    assert [each.regression for each in shown_by_all([bare, clear, second])] == [False, True, False]
+    assert all(each.significant for each in shown_by_all([bare, clear, second]))
+
+
+def test_equal_sides_seldom_regress() -> None:
+    draw, found = np.random.default_rng(13), 0
+    for _ in range(40):
+        noise = draw.lognormal(0, 0.3, (2, 30))
+        columns = {key: draw.lognormal(0, 0.3, (2, 30)) for key in ("first_text", "end", "cpu")}
+        a, b = (
+            turns_of(
+                noise[side].tolist(),
+                cluster="AB"[side],
+                **{key: column[side] for key, column in columns.items()},
+            )
+            for side in (0, 1)
+        )
+        found += bool(compare(a, b).regressions)
+    assert found <= 3
 
 
 def test_what_cannot_be_shown_is_not_claimed() -> None:

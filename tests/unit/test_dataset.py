@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.dataset_parts import png, wav, write_manifest
+from turnlab.bench import dataset_manifest
 from turnlab.bench.dataset import Dataset, DatasetProblems
 from turnlab.errors import InvalidDataset
 
@@ -257,6 +258,15 @@ def test_a_folder_that_leads_out_is_refused_and_a_link_inside_is_not(tmp_path: P
     (folder / "round").symlink_to("round")
     write_manifest(folder, {**A, "audio": "round"})
     assert "cannot be looked for" in problems_of(folder)[0]
+
+
+def test_a_manifest_that_no_memory_would_hold_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_manifest(tmp_path, A, B)
+    monkeypatch.setattr(dataset_manifest, "LARGEST", 50)
+    (problem,) = problems_of(folder)
+    assert problem.startswith("manifest.jsonl is larger than ")
 
 
 def test_ids_and_places_in_a_conversation_are_unique(tmp_path: Path) -> None:

@@ -133,8 +133,10 @@ def test_what_was_refused_or_is_gone_is_named_and_left_out(database: Path, tmp_p
         ("since=2026-01-02T03:04:04+00:00", ["b", "c"]),
         ("until=2026-01-02T03:04:04+00:00", ["a"]),
         ("since=1d", []),
-        ("run=R-20260102T030405-0a1b2c", ["a", "c"]),
-        ("run=R-20260102T030405-0a1b2c repeat=0", ["c"]),
+        ("run=R-20260102T030405-0a1b2c", ["first", "other turn"]),
+        ("run=R-20260102T030405-0a1b2c repeat=0", ["warm-up"]),
+        ("run=R-20260102T030405-0a1b2c repeat=2", ["second"]),
+        ("run=R-20260102T030405-0a1b2c cluster=CLUSTER_B", ["of B"]),
         ("project=other", []),
         ("cluster=CLUSTER_A status=completed", ["a"]),
     ],
@@ -144,9 +146,14 @@ def test_all_that_is_given_must_hold(
 ) -> None:
     run: dict[str, Any] = {"run_id": "R-20260102T030405-0a1b2c", "turn_id": "t"}
     tracks = {
-        "a": record(make_track(age_s=2, **DONE, **run, repeat=1)),
+        "a": record(make_track(age_s=2, **DONE)),
         "b": record(make_track(age_s=1, status=TrackStatus.FAILED)),
-        "c": record(make_track("CLUSTER_B", **DONE, **run, mode=Mode.STREAMED)),
+        "c": record(make_track("CLUSTER_B", **DONE, mode=Mode.STREAMED)),
+        "warm-up": record(make_track(age_s=9, **DONE, **run)),
+        "first": record(make_track(age_s=8, **DONE, **run, repeat=1)),
+        "of B": record(make_track("CLUSTER_B", age_s=7, **DONE, **run, repeat=1)),
+        "second": record(make_track(age_s=6, **DONE, **run, repeat=2)),
+        "other turn": record(make_track(age_s=5, **DONE, **run | {"turn_id": "u"}, repeat=1)),
         "under way": record(make_track(status=TrackStatus.STARTED)),
     }
     if not found:

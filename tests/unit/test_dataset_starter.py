@@ -15,13 +15,13 @@ from turnlab.bench.starter import TURNS, Spoken, make_noise, make_starter, plan_
 @pytest.fixture(scope="module")
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("starter") / "dataset"
-    make_starter(folder, turns=10)
+    make_starter(folder, turns=9)
     return Dataset.load(folder, speech=True)
 
 
 def test_it_has_references_conversations_and_recordings_of_people(starter: Dataset) -> None:
     spoken = [turn for turn in starter.turns if "spoken" in turn.tags]
-    assert len(starter.turns) == 10
+    assert len(starter.turns) == 9
     assert all(turn.transcript for turn in spoken)
     assert [(turn.conversation, turn.index) for turn in starter.turns if turn.conversation] == [
         ("pets", 0),
@@ -37,7 +37,7 @@ def test_it_has_references_conversations_and_recordings_of_people(starter: Datas
 def test_the_same_seed_gives_the_same_dataset_and_a_smaller_one_is_its_beginning(
     starter: Dataset, tmp_path: Path
 ) -> None:
-    make_starter(tmp_path / "again", turns=3)
+    make_starter(tmp_path / "again", turns=2)
     again = Dataset.load(tmp_path / "again")
     for turn, other in zip(again.turns, starter.turns, strict=False):
         assert (turn.id, turn.extra) == (other.id, other.extra)

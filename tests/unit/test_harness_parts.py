@@ -21,9 +21,9 @@ from turnlab.bench.asked import Asked
 from turnlab.bench.pins import differences, git_facts, make_pins
 from turnlab.bench.recordings import Recordings
 from turnlab.chunks import Audio, Image, Reply, Transcript
-from turnlab.cli.bench_progress import BenchProgress
+from turnlab.cli.bench_progress import NEWEST, BenchProgress
 from turnlab.clock import MonotonicClock
-from turnlab.errors import InvalidDataset
+from turnlab.errors import InvalidDataset, InvalidRequest
 from turnlab.modules.base import loaded
 from turnlab.packaged import packaged
 from turnlab.testing import scripted
@@ -80,6 +80,22 @@ async def test_pictures_go_with_a_turn_only_where_somebody_looks_at_them(spoken,
     assert kinds == [(Audio, Image), (Audio,)]
 
 
+async def test_pictures_beyond_what_is_kept_are_read_again_when_their_turn_comes(
+    spoken, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recordings_module, "KEPT_BYTES", len(PNG))
+    images = (tmp_path / "a.png", tmp_path / "b.png")
+    for image in images:
+        image.write_bytes(PNG)
+    turn = replace(turns(1)[0], audio=spoken, images=images)
+    recordings = Recordings()
+    recordings.measure([turn], lambda done: None)
+    for image in images:
+        image.write_bytes(PNG + b"1")
+    source = await recordings.source(turn, MonotonicClock(), Pace.FAST, looks=True)
+    assert [image.data for image in source.images] == [PNG, PNG + b"1"]
+
+
 def test_of_many_turns_that_cannot_be_run_the_first_ten_are_named(tmp_path):
     soundfile.write(tmp_path / "quiet.wav", np.zeros(RATE), RATE)
     dataset = [replace(turn, audio=tmp_path / "quiet.wav") for turn in turns(12)]
@@ -108,7 +124,13 @@ def test_what_was_asked_for_survives_being_kept():
             temperature: float = 0.0
 
     bench = Bench({"A": (hears(), Warm, speaks())}, turns(1))
-    assert Asked.from_json(asked.as_json(bench.plans)) == asked
+    kept = asked.as_json(bench.plans)
+    folders = {"cluster_folders": [Path("/clusters")], "module_folders": [Path("/modules")]}
+    assert Asked.from_json(kept, **folders) == asked
+    with pytest.raises(InvalidRequest, match=r"add: --cluster-folder /clusters --modules /modules"):
+        Asked.from_json(kept)
+    moved = Asked.from_json(kept, **{**folders, "module_folders": [Path("/other")]})
+    assert moved.module_folders == (Path("/other"),)
 
 
 class Weights(scripted("answer", [Transcript], Reply)):
@@ -228,6 +250,16 @@ def test_the_time_left_is_told_by_how_long_turns_of_each_cluster_took():
     assert shown.left_s() == 30.0
     shown.ended(bench.jobs[1], done, 2.0)
     assert shown.left_s() == 12.0
+
+
+def test_however_many_turns_there_are_the_median_shown_is_of_the_newest():
+    shown, file, bench = progress(terminal=False)
+    slow, fast = (replace(bench.tracks[-1], voice_to_voice_s=each) for each in (9.0, 0.2))
+    for track in [slow] * NEWEST + [fast] * NEWEST:
+        shown.ended(bench.jobs[0], track, 1.0)
+    for job in bench.jobs:
+        shown.ended(job, fast, 1.0)
+    assert "A (streamed) 0.200 s" in file.getvalue().splitlines()[-1]
 
 
 def test_no_more_than_the_first_failure_of_its_kind_is_told():

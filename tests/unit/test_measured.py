@@ -14,9 +14,11 @@ import pytest
 from django.db import connection
 
 from tests.api.postgres import postgres_server, records_at, server_programs
+from turnlab.bench.budget import parse_limits
 from turnlab.bench.dataset import Dataset
 from turnlab.bench.measures import Measured
 from turnlab.bench.metrics import estimate
+from turnlab.bench.verdict import Outcome, judge
 from turnlab.chunks import (
     Audio,
     Emotion,
@@ -31,6 +33,7 @@ from turnlab.conversations import Conversation
 from turnlab.errors import UnknownRun, UnknownTrack
 from turnlab.profiles import SpanKind
 from turnlab.runs import Run, new_run_id
+from turnlab.server.annotations import Annotation, keep
 from turnlab.server.journal import Journal
 from turnlab.server.measured import load, turn_reports
 from turnlab.server.runs import begin_run
@@ -194,6 +197,59 @@ def test_a_recording_that_was_handed_over_whole_counts_from_there(
     assert value(found, "first_text.p50") == pytest.approx(0.5, abs=1e-3)
 
 
+def test_the_way_to_a_worker_and_its_queue_count_once(recording: Recording) -> None:
+    def remote(record: Any) -> Any:
+        if isinstance(record, Task) and record.name == "llm" and record.result_json:
+            latency = dict(record.result_json["latency_profile"])
+            more = {"transfer_to_worker": 0.03, "queue_worker": 0.2}
+            latency |= {"ts_claimed": latency["ts_created"] + 0.25, **more}
+            return replace(record, result_json={**record.result_json, "latency_profile": latency})
+        return record
+
+    recording.turn(change=remote)
+    (found,) = load([recording.run.id])
+    assert found.components["llm"].transfer[0] == pytest.approx(0.03)
+    # 0.02 s until it was sent, and 0.2 s at the worker; not 0.25 + 0.2.
+    assert found.components["llm"].queue[0] == pytest.approx(0.22, abs=1e-5)
+
+
+def test_the_reply_is_what_the_last_speaker_of_the_cluster_made(recording: Recording) -> None:
+    def with_sound(record: Any) -> Any:
+        if isinstance(record, Task) and record.name == "speech2text" and record.result_json:
+            made = {**(record.result_json.get("result_profile") or {}), "duration_s": 60.0}
+            return replace(record, result_json={**record.result_json, "result_profile": made})
+        return record
+
+    recording.turn(change=with_sound)
+    (found,) = load([recording.run.id])
+    assert found.columns["reply"][0] == pytest.approx(2.0)
+    assert found.columns["talk"][0] == pytest.approx(1.5 + 2.0)
+    assert value(found, "end.p50") == pytest.approx(1.1, abs=1e-3)
+
+
+def test_scores_of_a_judge_are_figures_and_keep_limits(recording: Recording) -> None:
+    tracks = [recording.turn(f"t{number}") for number in range(12)]
+    keep(
+        [
+            Annotation(
+                track_id=track.track_id,
+                criterion="helpful",
+                score=4.0 + number % 2,
+                author="judge-model",
+                is_model=True,
+                rubric_hash="r" * 16,
+            )
+            for number, track in enumerate(tracks)
+        ]
+    )
+    (found,) = load([recording.run.id])
+    assert value(found, "judge.helpful") == pytest.approx(4.5)
+    (passed, failed) = judge(found, parse_limits(["judge.helpful >= 4", "judge.helpful >= 5"]))
+    assert passed.outcome is Outcome.PASS
+    assert failed.outcome is Outcome.FAIL
+    assert passed.sentence.startswith("Acceptable: judged helpful is 4.50 (4.")
+
+
 def test_subjects_come_apart_and_warm_ups_are_left_out(recording: Recording) -> None:
     recording.turn(repeat=0)
     for repeat in (1, 2):
@@ -302,6 +358,28 @@ def make_dataset(folder: Path, **more: Any) -> Dataset:
 
 
 REFERENCES = {"passages": ["a.txt"], "emotion": {"label": "happy"}}
+
+
+def test_the_dataset_of_several_runs_is_read_once_while_it_stays_as_it_is(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dataset(tmp_path / "d", **REFERENCES)
+    asked = {"dataset": str(dataset.folder)}
+    of = {"asked": asked, "dataset": "d", "dataset_hash": dataset.content_hash}
+    ids = [Recording(journal, **of).run.id for _ in range(3)]
+    read: list[Path] = []
+
+    def noted(folder: Path) -> Dataset:
+        read.append(folder)
+        return dataset
+
+    monkeypatch.setattr(Dataset, "load", noted)
+    load(ids)
+    load(ids)
+    assert read == [dataset.folder]
+    (tmp_path / "d" / "more.txt").write_text("changed")
+    load(ids)
+    assert read == [dataset.folder] * 2
 
 
 def test_accuracy_is_held_against_the_dataset_of_the_run(journal: Journal, tmp_path: Path) -> None:

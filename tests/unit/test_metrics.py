@@ -67,6 +67,8 @@ def component(values: list[float]) -> ComponentMeasures:
         ("a.dotted.name.first_output.p5", "a.dotted.name", "first_output", 0.05),
         ("quantization_llm.cost.mean", "quantization_llm", "cost", None),
         ("wer", "", "wer", None),
+        ("judge.helpful", "", "judge.helpful", None),
+        ("judge.model.p95", "judge", "model", 0.95),
         ("retrieval.rank", "", "retrieval.rank", None),
         ("retrieval.hit@3", "", "retrieval.hit", None),
         ("cost_per_hour", "", "cost_per_hour", None),
@@ -108,6 +110,7 @@ def test_names_that_say_nothing_are_refused_with_the_nearest(text: str, hint: st
 def test_the_page_has_a_section_of_each_metric_with_its_formula_and_no_other() -> None:
     sections = dict(re.findall(r"^### `(\S+)`\n(.*?)(?=^#|\Z)", PAGE.read_text(), re.S | re.M))
     every = {**METRICS, **{n: m for n, m in COMPONENT_METRICS.items() if n not in METRICS}}
+    every["judge.<criterion>"] = parse_metric("judge.helpful").metric
     assert set(sections) == set(every)
     for name, metric in every.items():
         assert f"`{metric.formula}`" in sections[name], name
@@ -175,6 +178,18 @@ def test_memory_is_the_largest_peak_and_has_no_interval() -> None:
     found = estimate(measured(3, voice_to_voice=[0.4], memory=[400.0, 812.5, 500.0]), "memory")
     assert (found.value, found.low, found.high) == (812.5, None, None)
     assert "maximum" in found.note
+
+
+def test_what_a_judge_gave_is_a_mean_with_an_interval_and_absent_where_nobody_judged() -> None:
+    scores = [3.0, 4.0, 5.0, np.nan] * 5
+    found = estimates(measured(20, **{"judge.helpful": scores}))["judge.helpful"]
+    assert (found.value, found.n) == (4.0, 15)
+    assert found.low is not None
+    assert found.high is not None
+    assert 3 < found.low < 4 < found.high < 5
+    absent = estimate(measured(4), "judge.helpful")
+    assert (absent.value, absent.why_absent[:24]) == (None, "nobody judged the replie")
+    assert not any(name.startswith("judge.") for name in estimates(measured(4)))
 
 
 def test_what_was_not_measured_is_absent_with_the_reason_and_never_0() -> None:

@@ -117,6 +117,21 @@ def test_junit_tells_of_regressions() -> None:
     assert failed == ["voice_to_voice.p50", "voice_to_voice.p95"]
 
 
+def test_junit_has_an_error_for_a_cluster_that_failed_on_every_turn() -> None:
+    lost, kept = turns_of([None] * 3, cluster="LOST"), turns_of([0.5, None], cluster="KEPT")
+    (suite,) = Xml.fromstring(junit([], measured=[lost, kept]))
+    assert (suite.get("name"), suite.get("tests"), suite.get("errors")) == (
+        "LOST (streamed)",
+        "1",
+        "1",
+    )
+    error = suite.find("testcase/error")
+    assert error is not None
+    assert error.get("message") == "Failed on every turn: module_timeout in llm (3)."
+    (suite,) = Xml.fromstring(junit(judge(lost, LIMITS[:1]), measured=[lost]))
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1"), "also where it has limits"
+
+
 def test_what_xml_cannot_hold_is_left_out() -> None:
     measured = turns_of([None] * 3, cluster="A", error=("ll\x00m", "<&\x1b[31m"))
     top = Xml.fromstring(junit(judge(measured, LIMITS)))

@@ -88,6 +88,15 @@ def test_what_is_folded_is_html_outside_and_markdown_inside() -> None:
     assert "<summary>CLUSTER_B (streamed) (B) against CLUSTER_A (streamed) (A)</summary>" in text
 
 
+def test_a_comparison_says_of_what_it_cannot_speak() -> None:
+    found = two()
+    (first, *_) = found.comparisons
+    said = "Nothing can be said of WER: CLUSTER-B has no transcript."
+    line = replace(first.differences[0], difference=None, low=None, high=None, sentence=said)
+    told = replace(first, differences=(line, *first.differences[1:]))
+    assert f"\n- {said}\n" in markdown(replace(found, comparisons=(told,)))
+
+
 def test_a_report_of_nothing_is_short() -> None:
     text = markdown(RunReport(title="t", headline="Nothing was measured.", subjects=()))
     assert text.startswith("## Nothing was measured.\n\nt")

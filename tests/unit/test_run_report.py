@@ -11,13 +11,17 @@ import numpy as np
 import pytest
 
 from tests.unit.test_run_report_samples import RUN_ID, findings, measured, run, teller
+from tests.unit.test_run_terminal import printed
 from turnlab.bench.judging import JudgeScores
 from turnlab.bench.measures import Measured, Subject
 from turnlab.bench.pinned import command
 from turnlab.bench.report import Findings, run_report
 from turnlab.bench.report_components import INTERVALS_UP_TO
 from turnlab.bench.telling import landmarks, telling
+from turnlab.reports.run_markdown import markdown
+from turnlab.reports.run_page import render_run
 from turnlab.reports.run_report import RunReport
+from turnlab.reports.run_terminal import verdicts_view
 from turnlab.runs import RunStatus
 
 OTHER_RUN = "R-20261124T093000-4d5e6f"
@@ -126,10 +130,35 @@ def test_the_headline_answers_whether_it_is_acceptable() -> None:
     assert made(few, limits=["voice_to_voice.p95 <= 1.0"]).headline == (
         "Too few turns to tell whether CLUSTER_A (streamed) keeps voice_to_voice.p95 <= 1.0."
     )
+    few_of_two = replace(few, subject=Subject(RUN_ID, "C", "chained"))
+    assert made(few, few_of_two, limits=["voice_to_voice.p95 <= 1.0"]).headline == (
+        "Too few turns to tell whether any of 2 is acceptable."
+    )
+    assert made(slow, few_of_two, limits=["voice_to_voice.p95 <= 1.0"]).headline == (
+        "None of 2 is acceptable so far: 1 breaks a limit; of 1 there are too few turns to tell."
+    )
     told = made(fast, slow, limits=[]).headline
     assert re.fullmatch(r"Medians of voice to voice: 0.* s \(CLUSTER_A .* s \(CLUSTER_B.*", told)
     silent = measured(failures=80)
     assert made(silent, limits=[]).headline == "No turn was answered with a sound."
+
+
+def test_where_nothing_was_measured_nobody_is_told_to_measure_more_turns() -> None:
+    limits = ("voice_to_voice.p95 <= 60", "wer <= 10%")
+    alone = made(measured(wer=None), limits=limits)
+    why = "no turn of the dataset questions has a reference transcript"
+    assert alone.headline == f"Undecided whether CLUSTER_A (streamed) keeps all 2 limits: {why}."
+    both = made(measured(wer=None), measured("CLUSTER_B", wer=None, seed=8), limits=limits)
+    assert both.headline == f"Undecided whether any of 2 is acceptable: {why}."
+    loose = ("voice_to_voice.p95 <= 60", "wer <= 90%")
+    enough = measured(wer=0.01, turns=150)
+    good = made(enough, measured("CLUSTER_B", turns=150, wer=None, seed=8), limits=loose)
+    assert good.headline == "1 of 2 is acceptable: CLUSTER_A (streamed); 1 is undecided."
+    bare = made(measured(wer=None), limits=["wer <= 10%"])
+    for text in (render_run(bare), markdown(bare), printed(verdicts_view(bare.rulings))):
+        assert "too few turns" not in text.lower()
+        assert "undecided" in text.lower()
+    assert "| ? undecided | CLUSTER" in markdown(bare)
 
 
 def test_two_runs_are_held_against_each_other() -> None:

@@ -19,7 +19,7 @@ from turnlab.bench.measures import Measured
 from turnlab.bench.report import run_report
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports.run_page import render_run
-from turnlab.reports.run_pareto import points
+from turnlab.reports.run_pareto import axes, points
 from turnlab.reports.run_report import (
     ComparisonReport,
     Figure,
@@ -32,6 +32,7 @@ from turnlab.reports.run_report import (
 from turnlab.reports.run_turns import cut
 from turnlab.reports.run_values import amount, bound, interval, number, signed
 from turnlab.reports.turn import TurnReport
+from turnlab.reports.waterfall import line_of_text
 
 LIMITS = ("voice_to_voice.p95 <= 1.0", "wer <= 0.1", "completed >= 0.9")
 
@@ -235,6 +236,29 @@ def test_who_is_beaten_by_whom() -> None:
     assert [point.beaten_by for point in found] == [(), (), (1,)]
     alike = points([subjects[0], subjects[0]], ["l", "score"], meanings)
     assert [point.beaten_by for point in alike] == [(), ()], "who is as good beats nobody"
+
+
+def test_who_fails_often_beats_nobody_by_what_it_did_not_answer() -> None:
+    lucky = measured("CLUSTER_B", factor=0.9, wer=0.02, failures=20, seed=8)
+    found = made(measured(), lucky)
+    names = axes(found.subjects, found.accuracy)
+    assert names[-1] == "completed"
+    assert not any(each.beaten_by for each in points(found.subjects, names, found.meanings))
+    html = render_run(found)
+    part = html[html.index('id="accuracy"') : html.index('id="endings"')]
+    assert "CLUSTER_<wbr>B (streamed) completed 75.0 % of its turns" in part
+    whole = made(measured(), measured("CLUSTER_B", seed=8))
+    assert "completed" not in axes(whole.subjects, whole.accuracy)
+
+
+def test_figures_and_words_fit_a_narrow_screen() -> None:
+    html = render_run(three())
+    assert "--columns: repeat(1, minmax(0, 1.5fr)) repeat(4, minmax(0, 1fr))" in html
+    assert "<code>module_<wbr>timeout</code>" in html
+    row = line_of_text("6 steps under 1 ms", "2 ms", 0, soft="endpointing, queue, model, transfer")
+    shown = re.sub(r"<title>.*?</title>|<[^>]*>", "", row)
+    assert len(shown) <= 44
+    assert "<title>endpointing, queue, model, transfer</title>" in row
 
 
 def test_a_run_of_failures_and_a_run_of_nothing_are_pages_too() -> None:

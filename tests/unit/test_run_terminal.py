@@ -9,7 +9,13 @@ from rich.console import Console, RenderableType
 from tests.unit.measured_turns import OTHER_RUN, turns_of
 from turnlab.bench.comparison import compare
 from turnlab.bench.report_lines import comparison_report
-from turnlab.reports.run_report import Figure, Ruling, SubjectReport
+from turnlab.reports.run_report import (
+    ComparisonReport,
+    DifferenceLine,
+    Figure,
+    Ruling,
+    SubjectReport,
+)
 from turnlab.reports.run_terminal import comparison_view, figures_view, verdicts_view
 
 NAME = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION (streamed)"
@@ -75,6 +81,35 @@ def test_verdicts_stand_under_their_subject_with_the_blame() -> None:
         text.index(NAME) < text.index("FAIL  voice_to_voice.p95 <= 1") < text.index("llm (model)")
     )
     assert "\x1b" not in text
+
+
+def test_a_comparison_says_of_what_it_cannot_speak() -> None:
+    line = DifferenceLine(
+        metric="wer",
+        title="Word error rate",
+        unit="ratio",
+        a=0.1,
+        b=None,
+        difference=None,
+        low=None,
+        high=None,
+        ratio=None,
+        regression=False,
+        sentence="Nothing can be said of WER: B has no transcript.",
+    )
+    found = ComparisonReport(a="A", b="B", sentence="B is as fast as A.", differences=(line,))
+    assert line.sentence in printed(comparison_view(found))
+
+
+def test_a_figure_that_one_side_alone_has_is_told_of() -> None:
+    values = [0.5 + number / 50 for number in range(40)]
+    found = compare(
+        turns_of(values, word_errors=1.0, words=8.0), turns_of(values, run_id=OTHER_RUN)
+    )
+    view = comparison_report(found, {found.a: "A", found.b: "B"})
+    (wer,) = (line for line in view.differences if line.metric == "wer")
+    assert (wer.a, wer.b, wer.difference) == (0.125, None, None)
+    assert "Nothing can be said of WER:" in printed(comparison_view(view))
 
 
 def test_a_comparison_flags_what_has_become_worse() -> None:

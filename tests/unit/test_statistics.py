@@ -7,6 +7,7 @@ import pytest
 
 from turnlab.bench import resampling as engine
 from turnlab.bench.distributions import beta_cdf, beta_quantile, normal_cdf, t_quantile
+from turnlab.bench.evidence import Evidence, percentile_bounds
 from turnlab.bench.statistics import (
     Floats,
     Interval,
@@ -173,10 +174,10 @@ def test_intervals_of_medians_hold_the_truth_only_if_repetitions_stay_together()
     for _ in range(200):
         values, numbers = clustered(draw, 40, 6, 0.7)
         drawn = Resampling(numbers).quantiles(values, [0.5])[0]
-        together += covered(quantile_interval(drawn, values, numbers, 0.5), 0.0)
+        together += covered(quantile_interval(drawn, Evidence(values, numbers), 0.5), 0.0)
         alone = np.arange(len(values))
         drawn = Resampling(alone).quantiles(values, [0.5])[0]
-        apart += covered(quantile_interval(drawn, values, alone, 0.5), 0.0)
+        apart += covered(quantile_interval(drawn, Evidence(values, alone), 0.5), 0.0)
     assert 0.91 <= together / 200 <= 0.99
     assert apart / 200 < 0.85
 
@@ -186,14 +187,51 @@ def test_intervals_of_the_95th_percentile_hold_the_truth() -> None:
     for _ in range(200):
         values, numbers = clustered(draw, 150, 1, 0.0)
         drawn = Resampling(numbers).quantiles(values, [0.95])[0]
-        hits += covered(quantile_interval(drawn, values, numbers, 0.95), 1.6449)
+        hits += covered(quantile_interval(drawn, Evidence(values, numbers), 0.95), 1.6449)
     assert 0.90 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize(("turns", "repeats", "alike"), [(72, 1, 0.0), (60, 4, 0.5)])
+def test_tail_intervals_of_as_few_turns_as_have_one_hold_the_truth(
+    turns: int, repeats: int, alike: float
+) -> None:
+    draw, hits = np.random.default_rng(10), 0
+    for _ in range(300):
+        values, numbers = clustered(draw, turns, repeats, alike)
+        drawn = Resampling(numbers).quantiles(values, [0.95])[0]
+        found = quantile_interval(drawn, Evidence(values, numbers), 0.95)
+        low, high = found.low, found.high
+        hits += (low is None or low <= 1.6449) and (high is None or high >= 1.6449)
+    assert hits / 300 >= 0.95  # the bootstrap alone: 0.87 to 0.89
+
+
+def test_the_interval_of_a_tail_reaches_to_the_bounds_that_judge_it() -> None:
+    values, groups = np.random.default_rng(12).lognormal(size=100), np.arange(100)
+    drawn = Resampling(groups).quantiles(values, [0.95])[0]
+    found, exact = (
+        quantile_interval(drawn, Evidence(values, groups), 0.95),
+        percentile_bounds(values, groups, 0.95, 0.025),
+    )
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= exact.low < exact.high <= found.high
+    judged = percentile_bounds(values, groups, 0.95)
+    assert found.low <= judged.low < judged.high <= found.high
+
+
+def test_repetitions_that_never_vary_prove_nothing_of_a_tail() -> None:
+    for values in (np.ones(120), np.repeat([1.0, 2.0, 3.0], 40)):
+        groups = np.repeat(np.arange(3), 40)
+        drawn = Resampling(groups).quantiles(values, [0.95])[0]
+        found = quantile_interval(drawn, Evidence(values, groups), 0.95)
+        assert found.high is None
+        assert found.note.endswith("that takes 72 independent turns, these count as 3")
 
 
 def test_a_95th_percentile_of_twenty_turns_has_no_upper_end_and_says_so() -> None:
     values, groups = np.random.default_rng(8).normal(size=20), np.arange(20)
     drawn = Resampling(groups).quantiles(values, [0.95])[0]
-    found = quantile_interval(drawn, values, groups, 0.95)
+    found = quantile_interval(drawn, Evidence(values, groups), 0.95)
     assert found.high is None
     assert found.low is not None
     assert found.low < quantile(values, 0.95)
@@ -206,7 +244,7 @@ def test_independent_repetitions_bound_a_percentile_and_alike_ones_do_not() -> N
     for alike in (0.0, 0.98):
         values, numbers = clustered(draw, 20, 10, alike)
         drawn = Resampling(numbers).quantiles(values, [0.95])[0]
-        bounded.append(quantile_interval(drawn, values, numbers, 0.95).high is not None)
+        bounded.append(quantile_interval(drawn, Evidence(values, numbers), 0.95).high is not None)
     assert bounded == [True, False]
 
 

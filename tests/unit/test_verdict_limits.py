@@ -63,7 +63,10 @@ def test_repetitions_of_few_turns_prove_less_than_as_many_turns() -> None:
     assert one(turns_of(values), "voice_to_voice.p95 <= 1").outcome is Outcome.PASS
     again = one(turns_of(values, repeats=5), "voice_to_voice.p95 <= 1")
     assert (again.outcome, again.more_turns) == (Outcome.UNDECIDED, 39)
-    assert "they count as 20" in again.sentence
+    assert (
+        "(they count as 20, since repetitions and turns of one conversation are alike)"
+        in again.sentence
+    )
 
 
 def test_a_cluster_that_failed_on_every_turn_keeps_no_limit_and_says_why() -> None:
@@ -131,6 +134,33 @@ def test_how_many_more_turns_narrow_an_interval_enough() -> None:
     assert found.outcome is Outcome.UNDECIDED
     assert found.more_turns is not None
     assert 30 < found.more_turns < 200
+
+
+def test_failed_turns_keep_a_mean_of_time_from_being_proved() -> None:
+    values = np.linspace(0.4, 0.6, 40).tolist()
+    assert one(turns_of(values), "voice_to_voice.mean <= 1").outcome is Outcome.PASS
+    found = one(turns_of([*values, None, None]), "voice_to_voice.mean <= 1")
+    assert (found.outcome, found.more_turns) == (Outcome.UNDECIDED, None)
+    assert found.sentence.startswith("Undecided: mean voice to voice is 0.500 s")
+    assert found.sentence.endswith(
+        "; 2 turns failed or stayed silent, and nobody knows how long they would have taken: "
+        "set a limit on voice_to_voice.p95."
+    )
+    assert one(turns_of([*values, None]), "voice_to_voice.mean <= 0.4").outcome is Outcome.FAIL
+    assert one(turns_of([*values, None], cost=0.1), "cost_per_turn <= 1").outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("bound", "outcome"), [(3.5, "pass"), (4, "undecided"), (4.5, "fail")])
+def test_what_a_judge_gave_is_judged(bound: float, outcome: str) -> None:
+    measured = turns_of([0.5] * 40)
+    measured.columns["judge.helpful"] = np.tile([3.0, 4.0, 5.0, 4.0], 10)
+    found = one(measured, f"judge.helpful >= {bound}")
+    assert str(found.outcome) == outcome
+    assert "judged helpful is 4.00 (3.7" in found.sentence
+    assert f"over 40 turns, the limit {bound}" in found.sentence
+    unjudged = one(turns_of([0.5] * 40), "judge.helpful >= 1")
+    assert unjudged.outcome is Outcome.UNDECIDED
+    assert "nobody judged the replies by it" in unjudged.sentence
 
 
 def test_a_mean_of_few_turns_is_not_judged() -> None:

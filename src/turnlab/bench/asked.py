@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import Any
 from turnlab.audio import Pace
 from turnlab.bench.dataset import DatasetTurn
 from turnlab.clusters.plan import Plan
-from turnlab.errors import InvalidDataset, InvalidParams
+from turnlab.errors import InvalidDataset, InvalidParams, InvalidRequest
 from turnlab.modules.base import MASK
+from turnlab.reports.words import clean
 from turnlab.tracks import Mode
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """Parameters by Component name."""
+
+CLUSTER_FOLDER, MODULES = "--cluster-folder", "--modules"
+_KEPT_AS = {CLUSTER_FOLDER: "cluster_folders", MODULES: "module_folders"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +58,23 @@ class Asked:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any], given: Overrides | None = None) -> Asked:
+    def from_json(
+        cls,
+        kept: Mapping[str, Any],
+        given: Overrides | None = None,
+        *,
+        cluster_folders: Sequence[Path] = (),
+        module_folders: Sequence[Path] = (),
+    ) -> Asked:
         """What a Run was asked for; `given` overrides again those that were not kept.
 
-        Raises InvalidParams if one that is masked is not given.
+        The folders are those that are given, never those that were kept: whoever may write to a
+        database that is shared would else choose which Python files are run here.
+
+        Raises InvalidParams if an override that is masked is not given, InvalidRequest if folders
+        were and are not.
         """
+        _require_folders(kept, {CLUSTER_FOLDER: cluster_folders, MODULES: module_folders})
         overrides = _merged(kept["overrides"], given or {})
         for component, values in overrides.items():
             for name, value in values.items():
@@ -77,8 +94,8 @@ class Asked:
             overrides=overrides,
             warm_up=kept["warm_up"],
             only_tags=tuple(kept["only_tags"]),
-            cluster_folders=tuple(map(Path, kept["cluster_folders"])),
-            module_folders=tuple(map(Path, kept["module_folders"])),
+            cluster_folders=tuple(cluster_folders),
+            module_folders=tuple(module_folders),
         )
 
     def chosen(self, turns: Sequence[DatasetTurn]) -> tuple[DatasetTurn, ...]:
@@ -92,6 +109,33 @@ class Asked:
                 f"there are {there}."
             )
         return found
+
+
+def folder_options(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The options that name the folders a Run began with."""
+    return [
+        (option, str(folder)) for option, key in _KEPT_AS.items() for folder in kept.get(key, ())
+    ]
+
+
+def masked_options(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The options that must be given again, as they were not kept; `...` stands for the values."""
+    return [
+        ("--set", f"{component}.{name}=...")
+        for component, values in kept.get("overrides", {}).items()
+        for name, value in values.items()
+        if MASK in str(value)
+    ]
+
+
+def _require_folders(kept: Mapping[str, Any], given: Mapping[str, Sequence[Path]]) -> None:
+    options = [each for each in folder_options(kept) if not given[each[0]]]
+    if options:
+        told = " ".join(f"{option} {shlex.quote(folder)}" for option, folder in options)
+        raise InvalidRequest(
+            "The Run began with folders of its own, and code is not run from where only the "
+            f"records say; if you trust them, add: {clean(told)}"
+        )
 
 
 def _merged(kept: Overrides, given: Overrides) -> dict[str, dict[str, Any]]:

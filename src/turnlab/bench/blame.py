@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turnlab.bench.evidence import Floats, Ints
 from turnlab.bench.findings import how_many_keep, with_failed
 from turnlab.bench.measures import Measured
 from turnlab.bench.metrics import MetricName, sample
+from turnlab.bench.resampling import Floats, Ints
 from turnlab.bench.words import percentile
 from turnlab.chunks import Transcript
 from turnlab.clusters.budget import Limit
@@ -24,7 +24,7 @@ NEAREST = 0.05
 """What a Component takes at a percentile is its mean over this share of turns, those nearest."""
 
 FEWEST_NEAREST = 5
-"""Of turns, where NEAREST would be fewer."""
+"""Of turns, where NEAREST would be fewer; but never more than lie beyond the percentile, twice."""
 
 _HALVINGS = 40
 _ERRORS = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
@@ -129,6 +129,8 @@ def _of_time(measured: Measured, limit: Limit, name: MetricName) -> Blame | None
     values = values[there]
     if not _kept(np.where(np.isfinite(values), 0.0, values), limit, name):
         return _of_failures(measured)  # no time at all would still be too late too often
+    if name.component:
+        return _of_its_own(values, limit, name)
     parts = {key: np.nan_to_num(part[there]) for key, part in _parts(measured, name).items()}
     if not parts:
         return _longest(measured, name)
@@ -139,8 +141,6 @@ def _of_time(measured: Measured, limit: Limit, name: MetricName) -> Blame | None
 def _parts(measured: Measured, name: MetricName) -> Parts:
     """What the metric is a sum of; nothing for what is no sum."""
     key = name.metric.name
-    if name.component:
-        return {(name.component, key): getattr(measured.components[name.component], key)}
     match key:
         case "voice_to_voice":
             return {(who, str(kind)): part for (who, kind), part in measured.stages.items()}
@@ -150,6 +150,41 @@ def _parts(measured: Measured, name: MetricName) -> Parts:
         case "model" | "transfer" | "queue" | "wait" | "cpu":
             return {(who, key): getattr(each, key) for who, each in measured.components.items()}
     return {}
+
+
+def _of_its_own(values: Floats, limit: Limit, name: MetricName) -> Blame:
+    """Of a limit on a Component: the figure is its time and nothing else."""
+    whole_s, failed = _figure_s(values, name), int(np.isinf(values).sum())
+    gives_s = whole_s - limit.bound
+    if failed or gives_s <= 0:  # then more of its turns must keep the limit than the figure says
+        own = np.where(np.isfinite(values), values, 0.0)
+        gives_s = _least_change(values, own, limit, name) * whole_s
+    key, takes = name.metric.name, _seconds(whole_s)
+    remedy = f"it would have to be {_seconds(gives_s)} s ({gives_s / whole_s * 100:.0f} %) faster"
+    sentence = (
+        f"{name.component} ({key}) takes {takes} s {_where(name)}; {remedy}{_beside(failed)}."
+    )
+    return Blame(
+        component=name.component,
+        kind=key,
+        share_s=whole_s,
+        must_give_s=gives_s,
+        sentence=sentence,
+    )
+
+
+def _figure_s(values: Floats, name: MetricName) -> float:
+    """The figure of the turns that were heard."""
+    heard = values[np.isfinite(values)]
+    return float(heard.mean() if name.level is None else np.quantile(heard, name.level))
+
+
+def _where(name: MetricName) -> str:
+    return f"at the {percentile(name)}" if name.level is not None else "on average"
+
+
+def _beside(failed: int) -> str:
+    return f", as {failed} failed turns count as over it" if failed else ""
 
 
 def _kept(values: Floats, limit: Limit, name: MetricName) -> bool:
@@ -180,26 +215,21 @@ def _told(
 ) -> Blame:
     near = _nearest(values, name)
     takes_s = {key: float(part[near].mean()) for key, part in parts.items()}
-    heard = values[np.isfinite(values)]
-    whole_s = float(heard.mean() if name.level is None else np.quantile(heard, name.level))
     # Of those that would have to change by the same share, the one that takes most.
     component, kind = who = min(parts, key=lambda key: (changes[key], -takes_s[key]))
-    where = f"at the {percentile(name)}" if name.level is not None else "on average"
-    takes, whole = _seconds(takes_s[who]), _seconds(whole_s)
-    told = f"{component} ({kind}) takes {takes} s of the {whole} s {where}"
+    takes, whole = _seconds(takes_s[who]), _seconds(_figure_s(values, name))
+    told = f"{component} ({kind}) takes {takes} s of the {whole} s {_where(name)}"
     change = changes[who]
     gives = _seconds(change * takes_s[who])
     remedy = f"it would have to be {gives} s ({change * 100:.0f} %) faster"
     if math.isinf(change):
         remedy = f"that alone, even in no time, would not be enough for {limit}"
-    failed = len(values) - len(heard)
-    beside = f", as {failed} failed turns count as over it" if failed else ""
     return Blame(
         component=component,
         kind=kind,
         share_s=takes_s[who],
         must_give_s=None if math.isinf(change) else change * takes_s[who],
-        sentence=f"{told}; {remedy}{beside}.",
+        sentence=f"{told}; {remedy}{_beside(int(np.isinf(values).sum()))}.",
     )
 
 
@@ -209,7 +239,8 @@ def _nearest(values: Floats, name: MetricName) -> Ints:
     if name.level is None:
         return heard
     distance = np.abs(values[heard] - np.quantile(values[heard], name.level))
-    count = max(FEWEST_NEAREST, round(NEAREST * len(heard)))
+    about = round(2 * (1 - name.level) * len(heard))
+    count = max(1, min(about, max(FEWEST_NEAREST, round(NEAREST * len(heard)))))
     return heard[np.argsort(distance, kind="stable")[:count]]
 
 

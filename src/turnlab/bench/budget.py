@@ -11,7 +11,10 @@ from turnlab.errors import InvalidBudget
 
 __all__ = ["Limit", "check_limit", "parse_limit", "parse_limits"]
 
-_UNITS = {"s": "seconds", "usd": "US dollars", "ratio": "a ratio", "mib": "MiB"}
+_OPEN = ("wer", "cer")
+"""Ratios that may be above 1: more words may be wrong than were said."""
+
+_UNITS = {"s": "seconds", "usd": "US dollars", "ratio": "a ratio", "mib": "MiB", "score": "points"}
 
 
 def parse_limit(text: str) -> Limit:
@@ -42,8 +45,7 @@ def check_limit(limit: Limit, components: Collection[str] | None = None) -> Metr
         sign = "<=" if metric.better == "less" else ">="
         raise InvalidBudget(f"`{limit}`: {metric.better} of {name} is better; write {sign}.")
     if metric.unit == "ratio" and limit.bound > 1:
-        meant = f"{limit.bound / 100:g} or {limit.bound:g}%"
-        raise InvalidBudget(f"`{limit}`: {name} is a ratio of at most 1; write {meant}.")
+        _check_ratio(limit, name)
     if metric.unit in ("s", "mib") and not limit.bound:
         raise InvalidBudget(f"`{limit}`: give a number above 0.")
     if components is not None and name.component and name.component not in components:
@@ -52,3 +54,15 @@ def check_limit(limit: Limit, components: Collection[str] | None = None) -> Metr
         remedy = f"did you mean {' or '.join(near)}?" if near else there
         raise InvalidBudget(f"`{limit}`: there is no Component {name.component!r}; {remedy}")
     return name
+
+
+def _check_ratio(limit: Limit, name: MetricName) -> None:
+    """Refuse a ratio above 1 that cannot be, or is more likely to be meant in per cent."""
+    per_cent = f"{limit.bound:g}%"
+    meant = f"write {limit.bound / 100:g} or {per_cent}" if 2 <= limit.bound <= 100 else ""
+    if name.metric.name not in _OPEN:
+        remedy = "" if limit.unit or not meant else f"; {meant}"
+        raise InvalidBudget(f"`{limit}`: {name} is a ratio of at most 1{remedy}.")
+    if meant and not limit.unit:
+        large = f"{limit.bound * 100:g}%"
+        raise InvalidBudget(f"`{limit}`: that is {large}; {meant}, or {large} if it is meant.")

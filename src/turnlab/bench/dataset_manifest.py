@@ -17,6 +17,8 @@ from turnlab.errors import InvalidDataset
 MANIFEST = "manifest.jsonl"
 LONGEST_LINE = 2**20
 """Bytes of one line."""
+LARGEST = 2**30
+"""Bytes of all lines together."""
 
 
 class DatasetProblems(InvalidDataset):
@@ -77,6 +79,11 @@ def read_manifest(folder: Path, problems: list[str]) -> list[Row]:
     rows: list[Row] = []
     places: dict[str, int] = {}
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            problems.append(
+                f"{MANIFEST} is larger than {LARGEST // 2**20:,} MiB ({size:,} bytes); split it"
+            )
+            return []
         for number, line in _lines(path):
             if number > MOST_TURNS:
                 problems.append(f"{MANIFEST} has more than {MOST_TURNS:,} lines; split it")

@@ -23,7 +23,7 @@ from turnlab.bench.dataset_files import (
 )
 from turnlab.bench.dataset_keys import MOST_TURNS, check_values
 from turnlab.bench.dataset_manifest import LONGEST_LINE, MANIFEST
-from turnlab.errors import InvalidDataset
+from turnlab.errors import InvalidDataset, OutputFailed
 
 LONGEST_PART = 200
 """Bytes of a file's name; with what is put behind it that fits any file system."""
@@ -35,14 +35,20 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Nobody else of the machine can look into it, since it may hold people's voices.
 
-    Raises InvalidDataset if there is something in `folder` already, and what the disk raises.
+    Raises InvalidDataset if there is something in `folder` already, OutputFailed if none can be
+    made there, and what the disk raises later.
     """
     folder = Path(folder).absolute()
     is_empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
     if (folder.exists() or folder.is_symlink()) and not is_empty:
         raise InvalidDataset(f"{folder} is there already; give a folder that is not.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
+    except OSError as error:
+        raise OutputFailed(
+            f"{folder} cannot be made: {error.strerror}; choose another place."
+        ) from error
     try:
         yield unfinished
         unfinished.replace(folder)

@@ -93,10 +93,3 @@ def columns(scores: JudgeScores, track_ids: Sequence[str]) -> dict[str, Values]:
         if np.isfinite(values).any():
             found[f"{PREFIX}{criterion}"] = values
     return found
-
-
-def absent_reason(scores: JudgeScores) -> str:
-    """Why a criterion has no figure."""
-    if not scores.judge:
-        return "nobody judged the replies; see `turnlab judge --help`"
-    return f"{scores.judge} did not judge by this criterion, or not these turns"

@@ -20,6 +20,7 @@ from turnlab.bench.metrics import Estimate, component_estimates, estimates, pars
 from turnlab.bench.verdict import Judgement
 from turnlab.reports.words import clean
 from turnlab.runs import Run
+from turnlab.tracks import TrackStatus
 
 FORMAT = 1
 """Raised when a key of the JSON object changes its meaning or goes."""
@@ -128,18 +129,23 @@ def junit(
     judgements: Sequence[Judgement],
     comparisons: Sequence[Comparison] = (),
     runs: Sequence[Run] = (),
+    measured: Sequence[Measured] = (),
 ) -> str:
     """JUnit XML: a testsuite for each Cluster and mode of a Run, a testcase for each limit.
 
     A limit that is broken is a `failure`, one that so few turns cannot decide is `skipped`; both
     say why. A comparison is a testsuite as well, each metric that could be compared a testcase,
-    and a regression a failure. `time` is the figure itself where that is a time.
+    and a regression a failure. A Cluster of `measured` none of whose turns completed has an
+    `error`, whether it has limits or not. `time` is the figure itself where that is a time.
     """
     top = Xml.Element("testsuites", name="turnlab")
     pins = {run.id: run for run in runs}
-    for subject in dict.fromkeys(each.subject for each in judgements):
+    lost = {each.subject: each for each in measured if all_failed(each)}
+    for subject in dict.fromkeys([*(each.subject for each in judgements), *lost]):
         own = [each for each in judgements if each.subject == subject]
         suite = _suite(top, str(subject or "predicted"), subject, pins)
+        if subject in lost:
+            _failed_case(suite, lost[subject])
         for each in own:
             _limit_case(suite, each)
         _count(suite)
@@ -168,6 +174,21 @@ def _suite(
         for key, value in facts.items():
             Xml.SubElement(properties, "property", name=key, value=clean(value))
     return suite
+
+
+def all_failed(measured: Measured) -> bool:
+    """Whether turns failed and none completed."""
+    failed, completed = (
+        measured.having(status).any() for status in (TrackStatus.FAILED, TrackStatus.COMPLETED)
+    )
+    return bool(failed and not completed)
+
+
+def _failed_case(suite: Xml.Element, measured: Measured) -> None:
+    case = _case(suite, "runs", f"{measured.subject.cluster}.{measured.subject.mode}", None)
+    failures = measured.failures.most_common()
+    told = [f"{code} in {component} ({count})" for (component, code), count in failures]
+    _say(case, "error", f"Failed on every turn: {', '.join(told)}.")
 
 
 def _limit_case(suite: Xml.Element, found: Judgement) -> None:
@@ -205,4 +226,4 @@ def _count(suite: Xml.Element) -> None:
     suite.set("tests", str(len(suite.findall("testcase"))))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
     suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
-    suite.set("errors", "0")
+    suite.set("errors", str(len(suite.findall("testcase/error"))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from turnlab.bench.measures import Measured
-from turnlab.bench.metrics import NO_INTERVAL, MetricName, Sample, paired_samples
+from turnlab.bench.metrics import NO_INTERVAL, MetricName, Sample, paired_samples, sample
 from turnlab.bench.statistics import Interval, Resampling, divided, interval
 
 MEDIAN = 0.5
@@ -48,8 +48,7 @@ def paired_estimate(
     values = one.value(), other.value()
     count, among = int(one.there.sum()), len(np.unique(groups[one.there]))
     if values[0] is None or values[1] is None:
-        why = one.why_absent if values[0] is None else other.why_absent
-        return PairedEstimate(*values, n=count, groups=among, why_absent=why)
+        return replace(_of_one_side(first, second, one.name), n=count, groups=among)
     told = _intervals(one, other, Resampling(groups, seed=seed), among)
     return PairedEstimate(
         *values,
@@ -63,6 +62,16 @@ def paired_estimate(
         groups=among,
         note=told[0].note,
     )
+
+
+def _of_one_side(first: Measured, second: Measured, name: MetricName) -> PairedEstimate:
+    """Where only one side has the figure: that of all its turns, and why the other has none."""
+    sides = sample(first, name), sample(second, name)
+    values = sides[0].value(), sides[1].value()
+    lacking = [side.why_absent for side, value in zip(sides, values, strict=True) if value is None]
+    if not lacking:  # each in turns that the other has not
+        return PairedEstimate(None, None, why_absent="no turn has it on both sides")
+    return PairedEstimate(*values, why_absent=lacking[0])
 
 
 def _difference(one: Sample, other: Sample, of_values: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from turnlab.bench.asked import folder_options, masked_options
 from turnlab.reports.run_report import Pins
 from turnlab.runs import Run, RunStatus
 
@@ -69,9 +70,20 @@ def command(run: Run) -> str:
         ("--only-tags", ",".join(asked.get("only_tags", ()))),
         *(("--budget", text) for text in asked.get("budget", ())),
         *(("--set", text) for text in _overrides(asked.get("overrides", {}))),
+        *folder_options(asked),
     ]
+    return _typed("turnlab bench", options)
+
+
+def resume_command(run: Run) -> str:
+    """The command that goes on with the Run."""
+    options = [*folder_options(run.asked), *masked_options(run.asked)]
+    return _typed(f"turnlab bench --resume {run.id}", options)
+
+
+def _typed(command: str, options: Sequence[tuple[str, Any]]) -> str:
     told = (f"{name} {shlex.quote(str(value))}" for name, value in options if value != "")
-    return " ".join(["turnlab bench", *told])
+    return " ".join([command, *told])
 
 
 def _overrides(overrides: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -101,7 +113,8 @@ def _cluster(pinned: Mapping[str, Any]) -> dict[str, str]:
 def _component(component: Mapping[str, Any]) -> str:
     task, version = component.get("task_name", ""), component.get("version", "")
     shown = (f"{name}={_short(value)}" for name, value in component.get("params", {}).items())
-    return ", ".join([f"{task} {version}".strip(), *shown])
+    depends = (f"{name} {_hash(each)}" for name, each in component.get("pinned", {}).items())
+    return ", ".join([f"{task} {version}".strip(), *shown, *depends])
 
 
 def _short(value: Any) -> str:
@@ -116,8 +129,8 @@ def _hash(digest: str) -> str:
 def unfinished(runs: Sequence[Run]) -> list[str]:
     """What must be said of Runs that are not complete."""
     return [
-        f"{run.id} is not complete: `turnlab bench --resume {run.id}` goes on with it. The figures "
-        "are of the turns that have ended so far."
+        f"{run.id} is not complete: `{resume_command(run)}` goes on with it. The figures are of "
+        "the turns that have ended so far."
         for run in runs
         if run.status is not RunStatus.COMPLETED
     ]

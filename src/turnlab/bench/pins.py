@@ -56,16 +56,17 @@ def make_pins(
         "host": host_facts(),
         "git": git_facts(Path.cwd()),
         "turnlab": turnlab.__version__,
-        "models": _models(plans),
+        "models": model_pins(plans),
     }
 
 
 def differences(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Differences:
     """What differs between the pins of a Run and those that it would have now.
 
-    Budgets are left out, since no turn hangs on them.
+    Budgets are left out, since no turn hangs on them, and keys of instances, since all that they
+    are made of is pinned by what it holds.
     """
-    flat = [dict(_flat({**pins, "git": None})) for pins in (pinned, now)]
+    flat = [dict(_flat(_compared(pins))) for pins in (pinned, now)]
     refused = [_told(place, *(each.get(place) for each in flat)) for place in _places(*flat)]
     git = [pins.get("git") or {} for pins in (pinned, now)]
     changed = [key for key in ("revision", "dirty") if git[0].get(key) != git[1].get(key)]
@@ -110,11 +111,12 @@ def _cluster(plan: Plan, limits: Sequence[Limit]) -> dict[str, Any]:
         "hash": cluster.content_hash,
         "description": cluster.description,
         "budget": [limit.text for limit in limits],
-        "components": [_component(step) for step in plan.steps],
+        "components": [{**component_pins(step), **depends_pins(step)} for step in plan.steps],
     }
 
 
-def _component(step: Step) -> dict[str, Any]:
+def component_pins(step: Step) -> dict[str, Any]:
+    """What a Component's figures belong to, as its Cluster tells it."""
     module = step.module
     return {
         "name": step.name,
@@ -130,6 +132,12 @@ def _component(step: Step) -> dict[str, Any]:
     }
 
 
+def depends_pins(step: Step) -> dict[str, Any]:
+    """What the Module itself says that its results depend on, where it says anything."""
+    found = step.module.pinned(step.params)
+    return {"pinned": dict(found)} if found else {}
+
+
 def _code(module: type[Any]) -> str | None:
     """SHA-256 of the file of a user's Module, whose version says nothing unless it is raised."""
     try:
@@ -139,7 +147,7 @@ def _code(module: type[Any]) -> str | None:
     return _digest(path) if path.is_file() and _PACKAGE not in path.parents else None
 
 
-def _models(plans: Mapping[str, Plan]) -> dict[str, str]:
+def model_pins(plans: Mapping[str, Plan]) -> dict[str, str]:
     """Versions of the packages that carry models, and SHA-256 of those that lie elsewhere."""
     found = {name: each for name in CARRIERS if (each := _version(name))}
     for path in sorted({path for plan in plans.values() for path in _named(plan)}):
@@ -191,12 +199,26 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _compared(pins: Mapping[str, Any]) -> dict[str, Any]:
+    clusters = {
+        name: {
+            **_without(cluster, "budget", "description"),
+            "components": [_without(each, "instance") for each in cluster.get("components", ())],
+        }
+        for name, cluster in pins.get("clusters", {}).items()
+    }
+    return {**pins, "clusters": clusters, "git": None}
+
+
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Each leaf with its place, Components by their names."""
     if isinstance(value, Mapping) and value:
         for key, each in value.items():
-            if not (place.startswith("clusters.") and key in ("budget", "description")):
-                yield from _flat(each, f"{place}.{key}" if place else str(key))
+            yield from _flat(each, f"{place}.{key}" if place else str(key))
     elif place.endswith(".components"):
         yield place, [each["name"] for each in value]
         for each in value:

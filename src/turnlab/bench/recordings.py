@@ -17,6 +17,9 @@ from turnlab.turns.voice_activity import VoiceActivity
 KEPT_S = 3600.0
 """Seconds of decoded sound that are kept, 230 MB; others are decoded again between turns."""
 
+KEPT_BYTES = 256 * 2**20
+"""Bytes of pictures that are kept; others are read again between turns."""
+
 _SHOWN = 10
 
 
@@ -27,7 +30,8 @@ class Recordings:
         self._measured: dict[Path, Recording] = {}
         self._dropped: set[Path] = set()
         self._kept_s = 0.0
-        self._images: dict[Path, Image] = {}
+        self._images: dict[Path, Image | None] = {}
+        self._kept_bytes = 0
         self._detector = VoiceActivity()
 
     def measure(self, turns: Sequence[DatasetTurn], told: Callable[[int], None]) -> None:
@@ -54,13 +58,19 @@ class Recordings:
         recording = self._measured[turn.audio]
         if turn.audio in self._dropped:
             recording = await asyncio.to_thread(self._again, recording)
-        images = tuple(self._images[path] for path in turn.images) if looks else ()
-        return RecordedTurn(recording=recording, clock=clock, pace=pace, images=images)
+        images = [await self._image(path) for path in turn.images] if looks else []
+        return RecordedTurn(recording=recording, clock=clock, pace=pace, images=tuple(images))
+
+    async def _image(self, path: Path) -> Image:
+        kept = self._images[path]
+        return await asyncio.to_thread(open_image, path) if kept is None else kept
 
     def _open(self, turn: DatasetTurn) -> None:
         for path in turn.images:
             if path not in self._images:
-                self._images[path] = open_image(path)
+                image = open_image(path)
+                self._kept_bytes += image.nbytes
+                self._images[path] = image if self._kept_bytes <= KEPT_BYTES else None
         if turn.audio in self._measured:
             return
         recording = open_recording(turn.audio, self._detector)

@@ -13,17 +13,10 @@ import numpy as np
 from turnlab.bench.blame import Blame, blame
 from turnlab.bench.budget import check_limit
 from turnlab.bench.evidence import Floats, percentile_bounds, turns_until
-from turnlab.bench.findings import (
-    WORDS,
-    Finding,
-    Outcome,
-    absent,
-    decide,
-    find,
-    of_percentile,
-)
+from turnlab.bench.findings import decide, find, of_percentile
 from turnlab.bench.measures import Measured, Subject
 from turnlab.bench.metrics import Estimate
+from turnlab.bench.outcome import WORDS, Finding, Outcome, absent
 from turnlab.clusters.budget import Limit, voice_to_voice
 from turnlab.errors import InvalidBudget
 from turnlab.tracks import TrackStatus

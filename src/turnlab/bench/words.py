@@ -36,7 +36,7 @@ def bound(limit: Limit, name: MetricName) -> str:
     """The number of a limit with its unit, such as `0.8 s`, `10 %`."""
     if name.metric.unit == "ratio":
         return f"{limit.bound * 100:g} %"
-    return f"{limit.bound:g}{_UNITS[name.metric.unit]}"
+    return f"{limit.bound:g}{_UNITS.get(name.metric.unit, '')}"
 
 
 def with_ends(found: Estimate, name: MetricName) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -12,12 +13,11 @@ from typing import Any, NoReturn, cast
 import typer
 
 from turnlab import __version__
+from turnlab.cli import exit_codes
 from turnlab.cli.commands import Commands
 from turnlab.cli.failures import show_error
-from turnlab.errors import TurnlabError
+from turnlab.errors import OutputFailed, TurnlabError
 from turnlab.threads import THREADS, share_cores
-
-EXIT_FAILED = 1
 
 GRACE_S = 1.0
 """How long the threads of Modules have to end when everything else has."""
@@ -54,14 +54,40 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 50)
     try:
         code = app(standalone_mode=False, prog_name="turnlab")
+        sys.stdout.flush()
     except typer.TyperException as error:
         # The code of a wrong command line would be 2, which here means over budget.
         cast(Any, error).show()
-        code = EXIT_FAILED
+        code = exit_codes.FAILED
     except TurnlabError as error:
         show_error(error)
-        code = EXIT_FAILED
+        code = exit_codes.FAILED
+    except OSError as error:
+        if not _is_of_stdout(error):
+            raise
+        _close_stdout(error)
+        code = exit_codes.FAILED
     _leave(code if isinstance(code, int) else 0)
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether standard output takes nothing more: an error of writing names no file."""
+    if error.errno not in (errno.ENOSPC, errno.EIO, errno.EPIPE):
+        return False
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError:
+        return True
+    return False
+
+
+def _close_stdout(error: OSError) -> None:
+    """Say that it cannot be written, unless whoever read it has gone; nothing more goes there."""
+    if error.errno != errno.EPIPE:
+        show_error(OutputFailed(f"Standard output cannot be written: {error.strerror}."))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _leave(code: int) -> NoReturn:

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from turnlab.audio import Pace
 from turnlab.bench.asked import Asked
+from turnlab.bench.pinned import resume_command
+from turnlab.cli import exit_codes
 from turnlab.cli.bench_end import Outputs, finish
 from turnlab.cli.bench_run import Bench, begun, replay, resumed
-from turnlab.cli.session import EXIT_INTERRUPTED, ModuleFolders, parse_overrides
+from turnlab.cli.session import ModuleFolders, parse_overrides
 from turnlab.errors import InvalidRequest
 from turnlab.runs import RunStatus, check_run_name
 from turnlab.tracks import Mode
@@ -90,8 +92,14 @@ def bench(
     with redirect_stdout(sys.stderr):
         if resume is not None:
             what = (clusters, dataset, mode, repeat, concurrency, pace, budget, warm_up, only_tags)
-            _refuse_with_resume((*what, name or None, cluster_folder, modules))
-            ready = resumed(resume, parse_overrides(set_ or ()), console)
+            _refuse_with_resume((*what, name or None))
+            ready = resumed(
+                resume,
+                parse_overrides(set_ or ()),
+                console,
+                cluster_folders=_absolute(cluster_folder),
+                module_folders=_absolute(modules),
+            )
         else:
             asked = _asked(
                 clusters,
@@ -108,8 +116,8 @@ def bench(
                 module_folders=_absolute(modules),
             )
             ready = begun(asked, check_run_name(name), console)
-        if _replayed(ready, outputs, console) == EXIT_INTERRUPTED:
-            return EXIT_INTERRUPTED
+        if _replayed(ready, outputs, console) == exit_codes.INTERRUPTED:
+            return exit_codes.INTERRUPTED
     return finish(ready.run.id, outputs)
 
 
@@ -117,7 +125,7 @@ def _replayed(ready: Bench, outputs: Outputs, console: Console) -> int:
     """The exit code of the replay; whatever ends it early, how to go on is said."""
     if ready.run.status is RunStatus.COMPLETED:
         return 0
-    code = EXIT_INTERRUPTED
+    code = exit_codes.INTERRUPTED
     try:
         code = replay(ready, console)
     except KeyboardInterrupt:
@@ -125,7 +133,7 @@ def _replayed(ready: Bench, outputs: Outputs, console: Console) -> int:
     finally:
         if code:
             console.print("Go on with:", markup=False)
-            line = f"  turnlab bench --resume {ready.run.id}{outputs.as_options()}"
+            line = f"  {resume_command(ready.run)}{outputs.as_options()}"
             console.print(line, markup=False, soft_wrap=True)
     return code
 
@@ -133,11 +141,11 @@ def _replayed(ready: Bench, outputs: Outputs, console: Console) -> int:
 def _asked(clusters: str | None, dataset: Path | None, **given: Any) -> Asked:
     if clusters is None or dataset is None:
         raise InvalidRequest("Give --clusters A,B and --dataset DIR, or --resume RUN.")
-    modes = dict.fromkeys(map(_mode, _listed(given.pop("mode") or str(Mode.STREAMED))))
-    tags = _listed(given.pop("only_tags") or "")
-    names = tuple(dict.fromkeys(_listed(clusters)))
-    if not names:
-        raise InvalidRequest("--clusters names none; give names with commas.")
+    mode, only_tags = given.pop("mode"), given.pop("only_tags")
+    names = tuple(dict.fromkeys(_some("--clusters", clusters)))
+    listed = [Mode.STREAMED] if mode is None else _some("--mode", mode)
+    modes = dict.fromkeys(map(_mode, listed))
+    tags = () if only_tags is None else _some("--only-tags", only_tags)
     return Asked(
         dataset=dataset.absolute(),
         clusters=names,
@@ -155,8 +163,12 @@ def _mode(text: str) -> Mode:
         raise InvalidRequest(f"--mode {text!r} is none; write {known}, or both.") from None
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _some(option: str, text: str) -> list[str]:
+    """The names in a list with commas: an empty one is a mistake, such as an unset variable."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise InvalidRequest(f"{option} names none; give names with commas.")
+    return parts
 
 
 def _absolute(folders: list[Path] | None) -> tuple[Path, ...]:
@@ -167,5 +179,6 @@ def _refuse_with_resume(given: tuple[Any, ...]) -> None:
     if any(each is not None for each in given):
         raise InvalidRequest(
             "--resume goes on with what was asked for when the Run began; with it, give only "
-            "--set (for what may be a secret) and where to write."
+            "--set (for what may be a secret), --modules and --cluster-folder as it had them, and "
+            "where to write."
         )

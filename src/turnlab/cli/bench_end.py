@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from turnlab.bench.asked import MODULES, folder_options
 from turnlab.bench.findings import Outcome
-from turnlab.bench.measures import Measured
-from turnlab.bench.outputs import junit, results, together
+from turnlab.bench.outputs import all_failed, junit, results, together
 from turnlab.bench.report import Findings
-from turnlab.cli.reporting import STDOUT, find, make_report, put_text, write_page, write_text
+from turnlab.cli import exit_codes
+from turnlab.cli.reporting import (
+    STDOUT,
+    check_place,
+    find,
+    make_report,
+    put_text,
+    write_page,
+    write_text,
+)
 from turnlab.errors import InvalidRequest, OutputFailed
 from turnlab.reports.run_markdown import markdown
 from turnlab.reports.run_report import RunReport
 from turnlab.reports.run_terminal import comparison_view, figures_view, verdicts_view
-from turnlab.tracks import TrackStatus
-
-EXIT_FAILED = 1
-EXIT_OVER_BUDGET = 2
-EXIT_UNDECIDED = 3
+from turnlab.reports.words import clean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,7 @@ class Outputs:
                 "--json - and --markdown - cannot both be printed; name a file for one."
             )
         for path in self._files().values():
-            if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-                raise OutputFailed(f"{path} cannot be written; choose another place for it.")
+            check_place(path)
 
     @property
     def printed(self) -> bool:
@@ -76,38 +79,52 @@ class Outputs:
 def finish(run_id: str, outputs: Outputs) -> int:
     """Print and write what the Run came to. The exit code of `turnlab bench`."""
     found = find([run_id])
-    report = make_report(found, outputs.report)
+    try:
+        report = make_report(found, outputs.report)
+    except OutputFailed as error:  # what was measured is not to be lost for a folder of sounds
+        if not outputs.printed:
+            _print(make_report(found, None))
+        raise OutputFailed(f"{error} The Run is kept: turnlab report {run_id}") from error
     if not outputs.printed:
         _print(report)
     if outputs.report is not None:
         write_page(report, outputs.report)
     if outputs.junit is not None:
-        write_text(outputs.junit, junit(found.judgements, (), found.runs))
+        write_text(outputs.junit, junit(found.judgements, (), found.runs, found.measured))
     if outputs.json is not None:
         told = results(found.runs, found.measured, found.judgements, found.comparisons)
         put_text(outputs.json, json.dumps(told) + "\n")
     if outputs.markdown is not None:
         put_text(outputs.markdown, markdown(report))
+    _tell_next(found, outputs)
     return exit_code(found)
 
 
 def exit_code(found: Findings) -> int:
     """0: all budgets are kept; 1: a Cluster failed on all turns; 2: over budget; 3: cannot tell."""
-    if any(map(_all_failed, found.measured)):
-        return EXIT_FAILED
+    if any(map(all_failed, found.measured)):
+        return exit_codes.FAILED
     match together(found.judgements):
         case Outcome.FAIL:
-            return EXIT_OVER_BUDGET
+            return exit_codes.OVER_BUDGET
         case Outcome.UNDECIDED:
-            return EXIT_UNDECIDED
+            return exit_codes.UNDECIDED
     return 0
 
 
-def _all_failed(measured: Measured) -> bool:
-    failed, completed = (
-        measured.having(status).any() for status in (TrackStatus.FAILED, TrackStatus.COMPLETED)
-    )
-    return bool(failed and not completed)
+def _tell_next(found: Findings, outputs: Outputs) -> None:
+    """What can be done with the Run now."""
+    run, names = found.runs[0], [each.subject.cluster for each in found.measured]
+    lines = [] if outputs.report else [f"turnlab report {run.id} --out report.html"]
+    if names:
+        folders = "".join(
+            f" {'--modules' if option == MODULES else '--clusters'} {shlex.quote(folder)}"
+            for option, folder in folder_options(run.asked)
+        )
+        lines.append(f"turnlab predict {shlex.quote(names[0])}{folders} --concurrency 10")
+    console = Console(stderr=True, highlight=False)
+    for line in lines:
+        console.print(f"Next: {clean(line)}", markup=False, soft_wrap=True)
 
 
 def _print(report: RunReport) -> None:

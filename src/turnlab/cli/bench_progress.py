@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +17,14 @@ from rich.text import Text
 from turnlab.bench.harness import Monitor
 from turnlab.bench.schedule import Entrant, Job
 from turnlab.errors import TurnlabError
-from turnlab.reports.words import clean
+from turnlab.reports.words import clean, so_many
 from turnlab.tracks import Track
 
 REDRAWN_S = 0.5
 """Between two drawings where several turns run at once; one at a time, it is drawn in between."""
+
+NEWEST = 1_000
+"""Turns that the median shown is of: to sort all of them after each would take ever longer."""
 
 PLAIN_S = 30.0
 """Between two lines where there is no terminal."""
@@ -33,8 +36,10 @@ class _Tally:
 
     total: int = 0
     done: int = 0
-    latencies_s: list[float] = field(default_factory=list)
-    took_s: list[float] = field(default_factory=list)
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    ran: int = 0
+    took_s: float = 0.0
+    """All that ran together."""
     failures: Counter[str] = field(default_factory=Counter)
 
 
@@ -85,7 +90,8 @@ class BenchProgress(Monitor):
     def ended(self, job: Job, track: Track, took_s: float) -> None:
         tally = self._tallies[job.entrant]
         tally.done += 1
-        tally.took_s.append(took_s)
+        tally.ran += 1
+        tally.took_s += took_s
         if track.voice_to_voice_s is not None:
             tally.latencies_s.append(track.voice_to_voice_s)
         if track.error_code:
@@ -117,7 +123,7 @@ class BenchProgress(Monitor):
         if self._live:
             self._live.update(self._view(), refresh=True)
         else:
-            medians = ", ".join(f"{e} {_median(t)}" for e, t in self._tallies.items() if t.took_s)
+            medians = ", ".join(f"{e} {_median(t)}" for e, t in self._tallies.items() if t.ran)
             line = f"{self._so_far()}; median: {medians}"
             self._console.print(line, markup=False, soft_wrap=True)
 
@@ -138,7 +144,7 @@ class BenchProgress(Monitor):
     def _so_far(self) -> str:
         done, total = self._counts()
         left = f", {_clock(self.left_s())} left" if done < total else ""
-        return f"{done} of {total} turns{left}"
+        return f"{done} of {so_many(total, 'turn')}{left}"
 
     def _counts(self) -> tuple[int, int]:
         tallies = self._tallies.values()
@@ -146,13 +152,14 @@ class BenchProgress(Monitor):
 
     def left_s(self) -> float:
         """Seconds until all is done, at the mean of each Cluster's turns so far."""
-        known = [took for tally in self._tallies.values() for took in tally.took_s]
-        if not known:
+        tallies = self._tallies.values()
+        ran = sum(tally.ran for tally in tallies)
+        if not ran:
             return 0.0
-        usual_s = statistics.fmean(known)
+        usual_s = sum(tally.took_s for tally in tallies) / ran
         left_s = sum(
-            (tally.total - tally.done) * (statistics.fmean(tally.took_s or [usual_s]))
-            for tally in self._tallies.values()
+            (tally.total - tally.done) * (tally.took_s / tally.ran if tally.ran else usual_s)
+            for tally in tallies
         )
         return left_s / self._lanes
 

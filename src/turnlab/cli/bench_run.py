@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 
@@ -21,6 +22,7 @@ from turnlab.cli.session import open_queries, open_runner, run_to_the_end
 from turnlab.clusters import Plan
 from turnlab.conversations import Conversation
 from turnlab.errors import RunsDiffer, UnknownConversation
+from turnlab.reports.words import so_many
 from turnlab.runs import Run, new_run_id
 
 _SHOWN = 10
@@ -62,7 +64,7 @@ def begun(asked: Asked, name: str, console: Console) -> Bench:
         pins=make_pins(plans, budgets),
     )
     open_runs().begin_run(run)
-    console.print(f"Run {run.id}: {len(jobs)} turns of {dataset.name}", markup=False)
+    console.print(f"Run {run.id}: {so_many(len(jobs), 'turn')} of {dataset.name}", markup=False)
     return Bench(
         run=run,
         asked=asked,
@@ -74,13 +76,23 @@ def begun(asked: Asked, name: str, console: Console) -> Bench:
     )
 
 
-def resumed(run_id: str, overrides: Overrides, console: Console) -> Bench:
+def resumed(
+    run_id: str,
+    overrides: Overrides,
+    console: Console,
+    *,
+    cluster_folders: Sequence[Path] = (),
+    module_folders: Sequence[Path] = (),
+) -> Bench:
     """A Run that was interrupted, if everything is as it was.
 
-    Raises UnknownRun, RunsDiffer that names what has changed, and as `begun`.
+    Raises UnknownRun, InvalidRequest where folders are not given again, RunsDiffer that names what
+    has changed, and as `begun`.
     """
     run: Run = open_runs().get_run(run_id)
-    asked = Asked.from_json(run.asked, overrides)
+    asked = Asked.from_json(
+        run.asked, overrides, cluster_folders=cluster_folders, module_folders=module_folders
+    )
     plans, dataset, turns = checked(asked)
     jobs = _jobs(asked, turns)
     changed = differences(run.pins, make_pins(plans))
@@ -151,7 +163,7 @@ def _require_same(run: Run, dataset: Dataset, jobs: Sequence[Job], changed: Diff
     if dataset.content_hash != run.dataset_hash:
         refused.insert(0, f"the dataset in {dataset.folder} has changed")
     elif len(jobs) != run.turns:
-        refused.insert(0, f"the tags now choose {len(jobs)} turns, not {run.turns}")
+        refused.insert(0, f"the tags now choose {so_many(len(jobs), 'turn')}, not {run.turns}")
     if refused:
         more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
         raise RunsDiffer(

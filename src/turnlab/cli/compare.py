@@ -17,6 +17,7 @@ from turnlab.bench.measures import Measured
 from turnlab.bench.outputs import junit as junit_of
 from turnlab.bench.outputs import results
 from turnlab.bench.report_lines import comparison_report
+from turnlab.cli import exit_codes
 from turnlab.cli.problems import warn
 from turnlab.cli.reporting import write_text
 from turnlab.cli.session import open_queries
@@ -25,7 +26,6 @@ from turnlab.reports.run_terminal import comparison_view
 from turnlab.runs import Run, RunStatus
 from turnlab.tracks import Mode
 
-EXIT_REGRESSION = 2
 MOST_SIDES = 20
 
 
@@ -84,7 +84,7 @@ def compare(
     if junit is not None:
         write_text(junit, junit_of((), compared, runs))
     regressed = any(each.regressions for each in compared)
-    return EXIT_REGRESSION if regressed and fail_on_regression else 0
+    return exit_codes.OVER_BUDGET if regressed and fail_on_regression else 0
 
 
 def _side(text: str, mode: Mode | None) -> Side:

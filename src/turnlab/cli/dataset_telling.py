@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from turnlab.bench.dataset import Dataset, DatasetProblems
-from turnlab.reports.words import clean
+from turnlab.reports.words import clean, so_many
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the dataset.", metavar="DIR")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; it must not be there yet.")]
@@ -39,7 +39,7 @@ def list_problems(error: DatasetProblems, *, to_stderr: bool = False) -> None:
     for problem in error.problems:
         typer.echo(clean(problem), err=to_stderr)
     count = len(error.problems)
-    typer.echo(f"error {error.code}: {count:,} error{'s' if count != 1 else ''}", err=True)
+    typer.echo(f"error {error.code}: {so_many(count, 'error')}", err=True)
 
 
 def summary_of(found: Dataset) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def tell(found: Dataset, as_json: bool) -> None:
         typer.echo(json.dumps(told))
         return
     minutes, seconds = divmod(round(found.duration_s), 60)
-    typer.echo(f"{found.name}: {len(found.turns):,} turns, {minutes} min {seconds} s")
+    typer.echo(f"{found.name}: {so_many(len(found.turns), 'turn')}, {minutes} min {seconds} s")
     names = ("conversations", "transcripts", "replies", "images", "emotions", "passages", "scored")
     if counts := [f"{name} {told[name]:,}" for name in names if told[name]]:
         typer.echo("  " + ", ".join(counts))

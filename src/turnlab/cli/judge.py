@@ -11,9 +11,10 @@ from rich.console import Console
 
 from turnlab.bench.judge_model import check_judge
 from turnlab.bench.rubric import load_rubric
+from turnlab.cli import exit_codes
 from turnlab.cli.judge_run import Request, judge_run, prepare
 from turnlab.cli.judge_show import print_result
-from turnlab.cli.session import EXIT_INTERRUPTED, run_to_the_end
+from turnlab.cli.session import run_to_the_end
 
 
 def judge(
@@ -93,7 +94,7 @@ def judge(
     )
     work = prepare(request)
     code = run_to_the_end(judge_run(work, Console(stderr=True, highlight=False)))
-    if code == EXIT_INTERRUPTED:
+    if code == exit_codes.INTERRUPTED:
         return code
     result = work.result()
     if as_json:

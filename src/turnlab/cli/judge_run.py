@@ -19,7 +19,8 @@ from turnlab.bench.judge_model import Judge, JudgeParams, judge_all, require_jud
 from turnlab.bench.judge_report import Counts, Result, agreements, figures
 from turnlab.bench.judging import Judged, RecordedReply, ToJudge, to_judge
 from turnlab.bench.rubric import Rubric
-from turnlab.cli.session import EXIT_INTERRUPTED, open_queries
+from turnlab.cli import exit_codes
+from turnlab.cli.session import open_queries
 from turnlab.errors import InvalidDataset, NothingMeasured, RunsDiffer, UnknownCluster
 from turnlab.openai_api import Clients, Provider
 from turnlab.prices import Usage
@@ -137,7 +138,7 @@ async def judge_run(work: Work, console: Console) -> int:
             "command goes on",
             soft_wrap=True,
         )
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     finally:
         await asyncio.to_thread(clients.close)
     return 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from turnlab.errors import InvalidRequest
+from turnlab.reports.words import so_many
 
 _AGE = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -67,20 +68,16 @@ def _age(text: str) -> timedelta:
 def _told(tally: Any, dry_run: bool) -> list[str]:
     verb = "would delete" if dry_run else "deleted"
     rows = ", ".join(f"{count} {table}" for table, count in sorted(tally.rows.items()))
-    lines = [f"{verb} from {_count(tally.tracks, 'Track')}{': ' + rows if rows else ''}"]
-    lines.append(f"{verb} {_count(tally.files, 'file')}, {_size(tally.bytes)}")
+    lines = [f"{verb} from {so_many(tally.tracks, 'Track')}{': ' + rows if rows else ''}"]
+    lines.append(f"{verb} {so_many(tally.files, 'file')}, {_size(tally.bytes)}")
     if tally.conversations:
-        lines.append(f"{verb} {_count(tally.conversations, 'Conversation')} without a Track")
+        lines.append(f"{verb} {so_many(tally.conversations, 'Conversation')} without a Track")
     if tally.under_way:
-        lines.append(f"left {_count(tally.under_way, 'Track')} under way; purge again later")
+        lines.append(f"left {so_many(tally.under_way, 'Track')} under way; purge again later")
     if tally.missing_files:
-        lines.append(f"{_count(tally.missing_files, 'file')} that records name were not there:")
+        lines.append(f"{so_many(tally.missing_files, 'file')} that records name were not there:")
         lines += [f"  {name}" for name in tally.missing[:_TOLD_FILES]]
     return lines + [f"could not be deleted: {each}" for each in tally.failed]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _size(size: int) -> str:

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from turnlab.bench.outputs import results
-from turnlab.cli.reporting import STDOUT, AudioPlace, find, make_report, put_text, write_page
+from turnlab.cli.reporting import (
+    STDOUT,
+    AudioPlace,
+    check_place,
+    find,
+    make_report,
+    put_text,
+    write_page,
+)
 from turnlab.errors import InvalidRequest, NothingMeasured
 from turnlab.reports.run_markdown import markdown as markdown_of
 
@@ -62,6 +70,9 @@ def report(
     if not any(map(len, found.measured)):
         raise NothingMeasured(f"No turn of {' or '.join(runs)} has begun; there is no report.")
     page = out if out or markdown or json_ else Path(f"{found.runs[0].id}.html")
+    for place in (page, markdown, json_):
+        if place is not None and place != STDOUT:
+            check_place(place)
     made = make_report(found, page, audio, audio_limit)
     if page is not None:
         write_page(made, page)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +20,8 @@ from turnlab.bench.report import Findings, compared, run_report
 from turnlab.bench.telling import MOST_TRACKS
 from turnlab.bench.verdict import judge
 from turnlab.clusters.budget import Limit
-from turnlab.errors import OutputFailed
+from turnlab.errors import OutputFailed, RunsDiffer
+from turnlab.home import make_folder
 from turnlab.reports.run_page import render_run
 from turnlab.reports.run_report import RunReport
 from turnlab.reports.turn import TurnReport
@@ -50,7 +53,8 @@ def find(
     """All that was measured in Runs, judged and compared; the first one is what others are held
     against. `budget` stands for the limits that each Cluster was run with.
 
-    Raises UnknownRun, InvalidBudget, InvalidDataset.
+    Raises UnknownRun, InvalidBudget, InvalidDataset, and RunsDiffer if `dataset` is not that of
+    the Runs as it was.
     """
     from turnlab.server.setup import open_database
 
@@ -62,7 +66,7 @@ def find(
 
     limits = parse_limits(budget)
     runs = list({run.id: run for run in map(get_run, run_ids)}.values())
-    measured = load([run.id for run in runs], Dataset.load(dataset) if dataset else None)
+    measured = load([run.id for run in runs], _the_dataset(dataset, runs))
     scores = judge_scores([run.id for run in runs])
     comparisons, why = compared(runs, measured)
     return Findings(
@@ -77,6 +81,16 @@ def find(
         not_compared=why,
         scores=scores if scores.judge else None,
     )
+
+
+def _the_dataset(folder: Path | None, runs: Sequence[Run]) -> Dataset | None:
+    if folder is None:
+        return None
+    found = Dataset.load(folder)
+    for run in runs:
+        if found.content_hash != run.dataset_hash:
+            raise RunsDiffer(f"{folder} is not the dataset of {run.id} as it was; leave it out.")
+    return found
 
 
 def _own_limits(measured: Measured, runs: Sequence[Run]) -> list[Limit]:
@@ -147,8 +161,20 @@ class Teller:
         if name not in self._written:
             self._spent += len(wav)
             self._written.add(name)
-            _written(folder / name, lambda path: path.write_bytes(wav))
+            _put_sound(folder / name, wav)
         return f"{folder.name}/{name}"
+
+
+def _put_sound(path: Path, wav: bytes) -> None:
+    """Into a folder that nobody else of the machine can look into: it holds people's voices."""
+    try:
+        make_folder(path.parent)
+        path.parent.chmod(0o700)
+        path.write_bytes(wav)
+    except OSError as error:
+        with suppress(OSError):  # it is not empty, or was never made
+            path.parent.rmdir()
+        raise OutputFailed(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def make_report(
@@ -175,6 +201,15 @@ def write_page(report: RunReport, path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8. Raises OutputFailed."""
     _written(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def check_place(path: Path) -> None:
+    """Raise OutputFailed where a file cannot be written; folders that are missing will be made."""
+    place = path.absolute()
+    nearest = next(each for each in (place, *place.parents) if os.path.lexists(each))
+    fits = not place.is_dir() if nearest == place else nearest.is_dir()
+    if not fits or not os.access(nearest, os.W_OK):
+        raise OutputFailed(f"{path} cannot be written; choose another place for it.")
 
 
 def put_text(place: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from turnlab.audio import Pace, RecordedTurn, Recording, open_image, open_recording
 from turnlab.bench.verdict import check_budget
 from turnlab.chunks import Audio, Image
+from turnlab.cli import exit_codes
 from turnlab.cli.failures import show_error
 from turnlab.cli.problems import tell_problems
 from turnlab.cli.progress import Progress
@@ -39,8 +40,6 @@ from turnlab.reports.terminal import turn_view
 from turnlab.reports.turn import TurnReport
 from turnlab.tracks import Mode, TrackStatus
 from turnlab.turns.voice_activity import VoiceActivity
-
-EXIT_OVER_BUDGET = 2
 
 Place = AbstractAsyncContextManager[Opened]
 """Where turns run: opened once the recordings are known to be good."""
@@ -185,7 +184,7 @@ async def _run(request: Request, as_json: bool, place: Place) -> int:
         over = over or (report.verdict or {}).get("outcome") == "fail"
     if progress and request.conversation:
         progress.print(hint(request.conversation.id, request.copied_from))
-    return 1 if failed else EXIT_OVER_BUDGET if over else 0
+    return 1 if failed else exit_codes.OVER_BUDGET if over else 0
 
 
 def _show(report: TurnReport, as_json: bool) -> None:

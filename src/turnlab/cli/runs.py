@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from turnlab.bench.pinned import resume_command
 from turnlab.cli.session import open_queries
-from turnlab.reports.words import clean
+from turnlab.reports.words import clean, so_many
 from turnlab.runs import Run, RunStatus
 
 runs = typer.Typer(no_args_is_help=True, help="The Runs that were recorded.")
@@ -39,7 +40,7 @@ def list_runs(
         state = "" if run.status is RunStatus.COMPLETED else ", not complete"
         clusters = ", ".join(run.pins.get("clusters", {}))
         named = clean(f"{run.dataset}: {clusters}")
-        console.print(Text(f"  {when}  {done} of {run.turns} turns{state}  {named}"))
+        console.print(Text(f"  {when}  {done} of {so_many(run.turns, 'turn')}{state}  {named}"))
 
 
 @runs.command("show")
@@ -62,7 +63,8 @@ def show_run(run_id: RunId, as_json: AsJson = False) -> None:
         table.add_row(each.cluster, each.mode, each.status, str(each.count))
     console.print(table)
     if run.status is not RunStatus.COMPLETED:
-        console.print(f"Go on with: turnlab bench --resume {run.id}", soft_wrap=True)
+        line = f"Go on with: {clean(resume_command(run))}"
+        console.print(line, markup=False, soft_wrap=True)
 
 
 @runs.command("delete")
@@ -113,7 +115,7 @@ def _facts(run: Run, done: int) -> dict[str, str]:
     facts = {
         "name": run.name,
         "begun": run.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-        "status": f"{run.status}, {done} of {run.turns} turns",
+        "status": f"{run.status}, {done} of {so_many(run.turns, 'turn')}",
         "dataset": f"{asked.get('dataset', run.dataset)} ({run.dataset_hash[:12]})",
         "modes": ", ".join(asked.get("modes", ())),
         "repeat": str(asked.get("repeat", "")),

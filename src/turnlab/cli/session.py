@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from turnlab.cli import exit_codes
 from turnlab.clusters import Catalogue, find_clusters
 from turnlab.clusters.plan import Plan, lacking
 from turnlab.errors import InvalidParams, Missing, MissingModel
 from turnlab.executors.embedded import EmbeddedExecutor
 from turnlab.host import host_facts
 from turnlab.machine import Machine
+from turnlab.modules.base import unfit
 from turnlab.modules.registry import Registry, find_modules
 from turnlab.runner import Runner
 
@@ -29,15 +31,16 @@ if TYPE_CHECKING:
 
 ClusterFolders = Annotated[
     list[Path] | None,
-    typer.Option("--clusters", help="Folder of Cluster files; repeatable. Also TURNLAB_CLUSTERS."),
+    typer.Option(
+        "--clusters",
+        "--cluster-folder",
+        help="Folder of Cluster files; repeatable. Also TURNLAB_CLUSTERS.",
+    ),
 ]
 ModuleFolders = Annotated[
     list[Path] | None,
     typer.Option("--modules", help="Folder of Module files; repeatable. Also TURNLAB_MODULES."),
 ]
-
-
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def run_to_the_end(work: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(_cancelled_by_signals(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
         Console(stderr=True).print("cancelled; a turn that had begun is recorded as cancelled")
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
 
 
 async def _cancelled_by_signals(work: Coroutine[Any, Any, int]) -> int:
@@ -132,14 +135,16 @@ def parse_overrides(values: Iterable[str]) -> Mapping[str, Mapping[str, Any]]:
         component, dot, param = place.partition(".")
         if not (equals and dot and component and param):
             raise InvalidParams(f"--set {text!r} is not of the form component.param=value.")
-        overrides.setdefault(component, {})[param] = _value(value)
+        overrides.setdefault(component, {})[param] = found = _value(value)
+        if problem := unfit(place) or unfit(found):
+            raise InvalidParams(f"--set {text!a}: {problem}.")
     return overrides
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of too many digits
         return text
 
 

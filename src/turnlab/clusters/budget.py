@@ -20,6 +20,8 @@ _LIMIT = re.compile(
     r"(?P<metric>[^\s<>=]+)\s*(?P<comparison><=|>=|<|>)\s*"
     r"(?P<dollar>\$?)\s*(?P<number>\+?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(?P<unit>%|[A-Za-z]*)"
 )
+_PARTS = re.compile(r"([^\s<>=!~≤≥]*)\s*([<>=!~≤≥]*)\s*(.*)", re.DOTALL)
+_COMMA = re.compile(r"\d+,\d+")
 _UNITS = {
     "": ("", 1.0),
     "ms": ("s", 1e3),
@@ -86,7 +88,8 @@ def read_limit(text: str) -> Limit:
     shown = text[:LIMIT_CHARACTERS]
     found = _LIMIT.fullmatch(text.strip()) if len(text) <= LIMIT_CHARACTERS else None
     if found is None:
-        raise InvalidBudget(f"{shown!r} is no limit; write it as `{VOICE_TO_VOICE} <= 1.0`.")
+        like = f"write it as `{VOICE_TO_VOICE} <= 1.0`"
+        raise InvalidBudget(f"{shown!r} is no limit: {_wrong(text)}; {like}.")
     unit = found["unit"].lower() or ("usd" if found["dollar"] else "")
     known = _UNITS.get(unit)
     if known is None or (found["dollar"] and unit != "usd"):
@@ -98,6 +101,26 @@ def read_limit(text: str) -> Limit:
         raise InvalidBudget(f"{shown!r} has a number that is too large to be one.")
     comparison = Comparison(found["comparison"])
     return Limit(" ".join(text.split()), found["metric"], comparison, bound, known[0])
+
+
+def _wrong(text: str) -> str:
+    """Which part of a text keeps it from being a limit."""
+    if len(text) > LIMIT_CHARACTERS:
+        return f"it has more than {LIMIT_CHARACTERS} characters"
+    parts = _PARTS.fullmatch(text.strip())
+    metric, comparison, number = parts.groups() if parts else ("", "", "")
+    if not metric:
+        return "it begins with no metric"
+    if not comparison:
+        return "there is no comparison behind the metric"
+    if comparison not in list(Comparison):
+        return f"{comparison} is no comparison, there are {', '.join(Comparison)}"
+    if not number:
+        return f"there is no number behind {comparison}"
+    if number.startswith("-"):
+        return f"{number} is below 0"
+    comma = ", a point stands before decimals" if _COMMA.match(number) else ""
+    return f"{number} is no number{comma}"
 
 
 def voice_to_voice(budget_s: float) -> Limit:

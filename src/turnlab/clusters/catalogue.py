@@ -85,9 +85,7 @@ def find_clusters(folders: Iterable[Path] = ()) -> Catalogue:
     _add_folder(catalogue, BUILTIN)
     for folder in folders:
         if not folder.is_dir():
-            raise UnreadableFile(
-                f"{folder} is no folder; --clusters and TURNLAB_CLUSTERS name folders."
-            )
+            raise UnreadableFile(f"{folder} is no folder of Cluster files; name one that exists.")
         _add_folder(catalogue, folder)
     return catalogue
 

@@ -8,6 +8,7 @@ it has where it really lies: that of a link says nothing.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -63,6 +64,12 @@ def state_of(given: str, endings: Collection[str]) -> str:
     except (OSError, TurnlabError):
         return ""
     return f"{path} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
+def digest_of(given: str, endings: Collection[str]) -> str:
+    """SHA-256 of the file that would be used. Raises MissingModel, InvalidParams."""
+    with looked_for(given), find_file(given, endings).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_ending(path: Path, endings: Collection[str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import hashlib
 import inspect
+import math
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -257,6 +258,15 @@ class Module:
         """
         return []
 
+    @classmethod
+    def pinned(cls, params: BaseModel) -> Mapping[str, str]:
+        """What its results depend on beside its parameters, by name, such as the hash of a file
+        or the address of a server; never a secret. Asked for once, before a Run.
+
+        A Run that was interrupted goes on only if it is still the same.
+        """
+        return {}
+
     def load(self) -> None:
         """Heavy work, once per instance and process, in a thread. Raises MissingModel."""
 
@@ -277,13 +287,17 @@ class Module:
             if name not in cls.Params.model_fields:
                 raise InvalidParams(f"{cls.task_name} has no parameter {name!r}{_hint(cls, name)}")
         try:
-            return cls.Params.model_validate(dict(values))
+            checked = cls.Params.model_validate(dict(values))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
             where = f"{place}: " if place else ""
             what = first["msg"].removeprefix("Value error, ").removesuffix(".")
             raise InvalidParams(f"{cls.task_name}: {where}{what}.") from error
+        for name, value in checked.model_dump().items():
+            if problem := unfit(value):
+                raise InvalidParams(f"{cls.task_name}: {name}: {problem}.")
+        return checked
 
     @classmethod
     def shown(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,6 +349,19 @@ def _masked(name: str, value: Any) -> Any:
             return MASK
         return _ADDRESS.sub(MASK, value) if "://" in value else value
     return value
+
+
+def unfit(value: object) -> str:
+    """What keeps a parameter from being recorded as JSON in UTF-8; empty if nothing does."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is no number that could be recorded; give a finite one"
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        return "it is no text in UTF-8"
+    if isinstance(value, Mapping):
+        return next(filter(None, map(unfit, (*value, *value.values()))), "")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return next(filter(None, map(unfit, value)), "")
+    return ""
 
 
 def _is_kind(kind: object) -> bool:

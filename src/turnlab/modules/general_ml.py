@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cache, partial
 from hashlib import sha256
 from inspect import isgenerator
@@ -27,6 +27,7 @@ from turnlab.custom import (
     SCRIPTS,
     Prediction,
     Predictor,
+    digest_of,
     find_file,
     load_function,
     load_predictor,
@@ -129,6 +130,11 @@ class GeneralML(Module):
         given: Any = params
         missing = [why for file in _files(given) for why in missing_file(*file)]
         return missing if given.model is None else missing + missing_library(given.model)
+
+    @classmethod
+    def pinned(cls, params: BaseModel) -> Mapping[str, str]:
+        """What the files hold that would be used, wherever they lie."""
+        return {name: digest_of(name, endings) for name, endings in _files(params)}
 
     @classmethod
     def instance_key(cls, params: BaseModel) -> str:

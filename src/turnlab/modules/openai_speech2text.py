@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from turnlab.openai_api import (
     Stopwatch,
     missing_provider,
     no_answer,
+    pinned_provider,
     provider_errors,
 )
 from turnlab.openai_api.chat import count
@@ -85,6 +86,10 @@ class OpenAISpeech2Text(Module):
     @classmethod
     def missing(cls, params: Any) -> list[str]:
         return missing_provider(params)
+
+    @classmethod
+    def pinned(cls, params: Any) -> Mapping[str, str]:
+        return pinned_provider(params)
 
     def load(self) -> None:
         self._clients = Clients(self.params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from turnlab.openai_api import (
     ProviderParams,
     Stopwatch,
     missing_provider,
+    pinned_provider,
     provider_errors,
 )
 from turnlab.openai_api.sound import Sounds
@@ -96,6 +97,10 @@ class OpenAIText2Speech(Module):
     @classmethod
     def missing(cls, params: Any) -> list[str]:
         return missing_provider(params)
+
+    @classmethod
+    def pinned(cls, params: Any) -> Mapping[str, str]:
+        return pinned_provider(params)
 
     def load(self) -> None:
         self._clients = Clients(self.params)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
@@ -12,7 +12,13 @@ from turnlab.errors import InvalidIndex, MissingModel, UnknownIndex
 from turnlab.modules.base import Context, Inputs, Module, loaded
 from turnlab.retrieval import embedding
 from turnlab.retrieval.embedding import Embedder
-from turnlab.retrieval.indexes import DEFAULT, missing_backend, missing_index, open_index
+from turnlab.retrieval.indexes import (
+    DEFAULT,
+    digest_of,
+    missing_backend,
+    missing_index,
+    open_index,
+)
 from turnlab.retrieval.stores import NAME_PATTERN, Vectors
 
 
@@ -60,6 +66,10 @@ class Rag(Module):
     def missing(cls, params: Any) -> list[str]:
         absent = [*embedding.missing(params.model), *missing_backend()]
         return absent or missing_index(params.index)
+
+    @classmethod
+    def pinned(cls, params: Any) -> Mapping[str, str]:
+        return {"index": digest_of(params.index)}
 
     def load(self) -> None:
         self._embedder = Embedder(self.params.model, threads=self.params.threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ from turnlab.errors import (
     WrongKey,
 )
 from turnlab.modules.base import Context, Inputs, Module
-from turnlab.openai_api import Stopwatch
+from turnlab.openai_api import Stopwatch, pinned_server
 from turnlab.openai_api.params import Server
 from turnlab.prices import Prices, read_prices
 from turnlab.profiles import SpanKind
@@ -124,6 +124,11 @@ class Voice2Voice(Module):
     def missing(cls, params: BaseModel) -> list[str]:
         given: Any = params
         return missing_realtime(given)
+
+    @classmethod
+    def pinned(cls, params: BaseModel) -> Mapping[str, str]:
+        given: Any = params
+        return pinned_server(realtime_server(given))
 
     def load(self) -> None:
         require_websockets()

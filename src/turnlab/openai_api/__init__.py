@@ -8,6 +8,9 @@ class Params(ProviderParams): ...            # base_url, key, time-out, retries
 @classmethod
 def missing(cls, params): return missing_provider(params)
 
+@classmethod
+def pinned(cls, params): return pinned_provider(params)
+
 def load(self):
     self._clients = Clients(self.params)                 # imports the SDK, reads the prices
 
@@ -29,7 +32,14 @@ SDK go through `provider.client`, inside `with provider_errors(provider):`.
 from turnlab.openai_api.chat import ChatAnswer, stream_chat
 from turnlab.openai_api.clients import Clients, Provider
 from turnlab.openai_api.failures import ERRORS, no_answer, provider_errors
-from turnlab.openai_api.params import OPENAI_URL, ProviderParams, Server, missing_provider
+from turnlab.openai_api.params import (
+    OPENAI_URL,
+    ProviderParams,
+    Server,
+    missing_provider,
+    pinned_provider,
+    pinned_server,
+)
 from turnlab.openai_api.pictures import Detail, data_url, picture_part
 from turnlab.openai_api.timing import Stopwatch
 
@@ -47,6 +57,8 @@ __all__ = [
     "missing_provider",
     "no_answer",
     "picture_part",
+    "pinned_provider",
+    "pinned_server",
     "provider_errors",
     "stream_chat",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from turnlab.openai_api.keys import (
     origin_text,
 )
 from turnlab.packaged import installed
+from turnlab.prices import prices_digest
 
 OPENAI_URL = f"https://{OPENAI_HOST}/v1"
 
@@ -119,6 +121,16 @@ def server_of(params: ProviderParams) -> Server:
             f"{KEY_VARIABLE} is not set; set it to your key, or base_url to a server of your own."
         )
     return server
+
+
+def pinned_provider(params: ProviderParams) -> Mapping[str, str]:
+    """What a Run with these parameters depends on beside them; see `pinned_server`."""
+    return pinned_server(server_of(params))
+
+
+def pinned_server(server: Server) -> Mapping[str, str]:
+    """The address that is asked, which holds no user name, and the digest of the prices."""
+    return {"server": server.base_url, "prices": prices_digest()}
 
 
 def missing_provider(params: ProviderParams) -> list[str]:

@@ -97,7 +97,8 @@ def _stacked(name: str, amount: str, what: str, rows: Sequence[Row], scale: Scal
     about = f"{name}: {what}"
     desc = "; ".join(f"{row.name} ({row.kind}) {row.amount}" for row in rows)
     picture = drawing(_segments(rows, scale), height=_BAR_HEIGHT, title=about, desc=desc)
-    caption = f"<b>{escaped(name)}</b> {amount}"
+    told = escaped(name).replace("_", "_<wbr>")
+    caption = f"<b>{told}</b> {amount}"
     of = f'<span class="soft">{escaped(what, most=80)}</span>'
     key = "".join(_key(number, row) for number, row in enumerate(rows, 1))
     key = f'<ol class="key">{key}</ol>'

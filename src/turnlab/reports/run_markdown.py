@@ -17,7 +17,7 @@ from turnlab.reports.run_values import (
     unit_of,
     with_interval,
 )
-from turnlab.reports.run_words import OUTCOMES, SIGNS
+from turnlab.reports.run_words import SIGNS, word_of
 from turnlab.reports.words import clean, escaped, shortened
 
 MOST_BYTES = 60_000
@@ -88,7 +88,7 @@ def _verdicts(report: RunReport) -> str:
         return ""
     rows = [
         [
-            f"{SIGNS.get(ruling.outcome, '?')} {OUTCOMES.get(ruling.outcome, ruling.outcome)}",
+            f"{SIGNS.get(ruling.outcome, '?')} {plain(word_of([ruling]))}",
             plain(ruling.subject),
             plain(ruling.limit),
             with_interval(ruling.figure, ruling.unit),
@@ -169,9 +169,11 @@ def _differences(report: RunReport) -> str:
             for line in found.differences
         ]
         table = _table(["", "A", "B", "B less A", "95 % interval"], rows)
+        absent = [each.sentence for each in found.differences if each.difference is None]
+        told = "\n".join(f"- {plain(each)}" for each in absent if each)
         # Markdown is not read in here: HTML alone is to be escaped.
         about = _quiet(escaped(f"{found.b} (B) against {found.a} (A)", most=400))
-        folds.append(_FOLD.format(about, table))
+        folds.append(_FOLD.format(about, f"{table}\n\n{told}" if told else table))
     return "\n\n".join(folds)
 
 

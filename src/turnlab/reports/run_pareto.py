@@ -23,6 +23,7 @@ from turnlab.reports.words import escaped
 
 LATENCY = "voice_to_voice.p50"
 COST = "cost_per_turn"
+COMPLETED = "completed"
 _TOP, _PLOT, _AXIS = 26, 230.0, 40
 
 
@@ -39,9 +40,16 @@ class Point:
 
 
 def axes(subjects: Sequence[SubjectReport], accuracy: Sequence[str]) -> list[str]:
-    """The metrics that tell the subjects apart: latency, the first accuracy there is, cost."""
+    """What the subjects are judged by: latency, the first accuracy there is, cost; and how many
+    turns completed if not all did, since a turn that failed is in none of the others."""
     found = [LATENCY, *(name for name in accuracy if _known_of_any(subjects, name))][:2]
-    return [name for name in (*found, COST) if _known_of_any(subjects, name)]
+    found = [name for name in (*found, COST) if _known_of_any(subjects, name)]
+    return [*found, COMPLETED] if found and any(map(_lacks_turns, subjects)) else found
+
+
+def _lacks_turns(subject: SubjectReport) -> bool:
+    completed = _value(subject, COMPLETED)
+    return completed is not None and completed < 1
 
 
 def _known_of_any(subjects: Sequence[SubjectReport], name: str) -> bool:
@@ -91,12 +99,26 @@ def pareto_html(
     names = axes(subjects, accuracy)
     found = points(subjects, names, meanings)
     # What is the same for all, such as a cost of nothing, tells them not apart.
-    telling = [n for n in names if len({_value(p.subject, n) for p in found}) > 1]
+    drawn = [name for name in names if name != COMPLETED]
+    telling = [n for n in drawn if len({_value(p.subject, n) for p in found}) > 1]
     pictures = [_scatter(found, x, y, meanings) for x, y in combinations(telling, 2)]
     pairs = f'<div class="pairs">{"".join(pictures)}</div>' if pictures else ""
-    shown = [LATENCY, *accuracy, COST]
+    shown = [LATENCY, *accuracy, COST, *(name for name in names if name == COMPLETED)]
     shown = [name for name in shown if _known_of_any(subjects, name)]
-    return _sentence(found, names, meanings) + pairs + _table(subjects, found, shown, meanings)
+    told = _sentence(found, names, meanings) + _lacking(subjects)
+    return told + pairs + _table(subjects, found, shown, meanings)
+
+
+def _lacking(subjects: Sequence[SubjectReport]) -> str:
+    """Who did not complete all turns, where figures of others may be of harder ones."""
+    told = [
+        f"{breakable(subject.name)} completed {amount(_value(subject, COMPLETED), 'ratio')}"
+        for subject in subjects
+        if _lacks_turns(subject)
+    ]
+    if not told or len(subjects) < 2:
+        return ""
+    return f"<p>{', '.join(told)} of its turns; the other figures leave out those that failed.</p>"
 
 
 def _sentence(found: Sequence[Point], names: Sequence[str], meanings: Mapping[str, Meaning]) -> str:
@@ -133,10 +155,10 @@ def _table(
 
 def _standing(point: Point | None) -> str:
     if point is None:
-        return "not all is known"
+        return '<span class="words">not all is known</span>'
     if not point.beaten_by:
         return "<b>on it</b>"
-    return f"beaten by {point.beaten_by[0] + 1}"
+    return f'<span class="words">beaten by {point.beaten_by[0] + 1}</span>'
 
 
 def _scatter(

@@ -45,7 +45,7 @@ def times_html(report: RunReport) -> str:
 
 def _component_times(number_: int, subject: SubjectReport) -> str:
     rows = [
-        [escaped(line.name, most=80), metric, *(cell(line.figures.get(n), "s") for n in names)]
+        [breakable(line.name), metric, *(cell(line.figures.get(n), "s") for n in names)]
         for line in subject.components
         for metric in TIMES
         for names in [[f"{metric}.{percentile}" for percentile in PERCENTILES]]
@@ -179,8 +179,8 @@ def _failures(subjects: Sequence[SubjectReport]) -> str:
     rows = [
         [
             named(i, subject),
-            f"<code>{escaped(code, most=80)}</code>",
-            escaped(component or "not known", most=80),
+            f"<code>{breakable(code)}</code>",
+            breakable(component or "not known"),
             f"{count:,}",
             f"{100 * count / subject.tracks:.1f} %",
         ]

@@ -17,6 +17,7 @@ from turnlab.reports.run_report import (
     SubjectReport,
 )
 from turnlab.reports.run_values import amount, interval, number, signed, with_interval
+from turnlab.reports.run_words import word_of
 from turnlab.reports.terminal import Line, indented
 
 LATENCIES = (
@@ -39,7 +40,6 @@ OTHERS = (
 
 _GAP = (0, 1, 0, 0)
 _STYLES = {"pass": "bold green", "fail": "bold red", "undecided": "bold yellow"}
-_OUTCOMES = {"pass": "PASS", "fail": "FAIL", "undecided": "TOO FEW TURNS"}
 
 
 def figures_view(subjects: Sequence[SubjectReport]) -> RenderableType:
@@ -103,8 +103,7 @@ def _ruling(ruling: Ruling) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    absent = ruling.outcome == "undecided" and ruling.figure.value is None
-    word = "UNDECIDED" if absent else _OUTCOMES.get(ruling.outcome, ruling.outcome.upper())
+    word = word_of([ruling]).upper()
     style = _STYLES.get(ruling.outcome, "bold")
     table.add_row(Line(word, style), Line(ruling.limit, "bold"))
     told: list[RenderableType] = [table, indented(Line(ruling.sentence))]
@@ -121,6 +120,8 @@ def comparison_view(found: ComparisonReport) -> RenderableType:
     rows = [line for line in found.differences if line.difference is not None]
     if rows:
         parts += [_differences(rows), Line(f" A: {found.a}"), Line(f" B: {found.b}")]
+    absent = [line.sentence for line in found.differences if line.difference is None]
+    parts += [indented(Line(sentence)) for sentence in absent if sentence]
     worse = ", ".join(_called(line).rpartition(",")[0] for line in rows if line.regression)
     if worse:
         told = "Regressions" if found.worse == "regression" else "Worse"

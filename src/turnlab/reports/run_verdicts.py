@@ -8,14 +8,15 @@ from turnlab.reports.run_charts import gauge, swatch
 from turnlab.reports.run_report import ComparisonReport, DifferenceLine, Meaning, Ruling, RunReport
 from turnlab.reports.run_terms import breakable, term
 from turnlab.reports.run_values import NOTHING, amount, known, signed, with_interval
-from turnlab.reports.run_words import OUTCOMES, SIGNS, outcome_of
+from turnlab.reports.run_words import SIGNS, outcome_of, word_of
 from turnlab.reports.tables import html_table
 from turnlab.reports.words import escaped
 
 
-def badge(outcome: str) -> str:
-    """An outcome as a word with a sign, so that its colour need not be seen."""
-    sign, word = SIGNS.get(outcome, "?"), OUTCOMES.get(outcome, outcome)
+def badge(rulings: Sequence[Ruling]) -> str:
+    """Their outcome as a word with a sign, so that its colour need not be seen."""
+    outcome, word = outcome_of(rulings), word_of(rulings)
+    sign = SIGNS.get(outcome, "?")
     return f'<span class="badge {escaped(outcome, most=20)}">{sign} {escaped(word, most=40)}</span>'
 
 
@@ -27,7 +28,7 @@ def verdicts_html(report: RunReport) -> str:
         if rulings:
             items = "".join(_ruling(each, report.meanings) for each in rulings)
             name = f"{swatch(number_)}{breakable(subject.name)}"
-            head = f"<h3>{name} {badge(outcome_of(rulings))}</h3>"
+            head = f"<h3>{name} {badge(rulings)}</h3>"
             parts.append(f'{head}<ul class="rulings">{items}</ul>')
     return "".join(parts)
 
@@ -39,7 +40,7 @@ def _ruling(ruling: Ruling, meanings: Mapping[str, Meaning]) -> str:
     sentence = breakable(ruling.sentence)
     blame = f'<p class="blame">{escaped(ruling.blame, most=1000)}</p>' if ruling.blame else ""
     return (
-        f'<li class="{escaped(ruling.outcome, most=20)}"><div class="head">{badge(ruling.outcome)}'
+        f'<li class="{escaped(ruling.outcome, most=20)}"><div class="head">{badge([ruling])}'
         f" <b>{name}</b> {told} <span>{escaped(figure)}</span></div>{gauge(ruling)}"
         f"<p>{sentence}</p>{blame}</li>"
     )

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from turnlab.reports.run_report import Figure, Ruling, SubjectReport
 from turnlab.reports.run_values import amount, known
 
+UNMEASURED = "undecided"
+"""What an outcome is called where there is no figure: more turns alone would not give one."""
+
 OUTCOMES = {"pass": "pass", "fail": "fail", "undecided": "too few turns"}
-"""What each outcome is called."""
+"""What each other outcome is called."""
 
 SIGNS = {"pass": "✓", "fail": "✕", "undecided": "?"}
 """Of each outcome, so that its colour need not be seen."""
@@ -19,6 +22,19 @@ def outcome_of(rulings: Sequence[Ruling]) -> str:
     """Of all limits together: fail if one fails, undecided if one is, else pass."""
     found = {ruling.outcome for ruling in rulings}
     return next((each for each in ("fail", "undecided", "pass") if each in found), "")
+
+
+def unmeasured(ruling: Ruling) -> bool:
+    """Whether a limit is undecided since there is no figure, however many turns there are."""
+    return ruling.outcome == "undecided" and ruling.figure.value is None
+
+
+def word_of(rulings: Sequence[Ruling]) -> str:
+    """What to call the outcome of one limit, or of all of a subject together."""
+    outcome = outcome_of(rulings)
+    if outcome == "undecided" and any(map(unmeasured, rulings)):
+        return UNMEASURED
+    return OUTCOMES.get(outcome, outcome)
 
 
 def headline(subjects: Sequence[SubjectReport], rulings: Sequence[Ruling]) -> str:
@@ -44,8 +60,14 @@ def _one(name: str, rulings: Sequence[Ruling]) -> str:
             return f"Not acceptable: {name} breaks {broken[0]}."
         case "fail":
             return f"Not acceptable: {name} breaks {len(broken)} of {len(rulings)} limits."
+        case _ if absent := [ruling for ruling in rulings if unmeasured(ruling)]:
+            return f"Undecided whether {name} keeps {_all(rulings)}: {_why(absent[0])}."
         case _:
             return f"Too few turns to tell whether {name} keeps {_all(rulings)}."
+
+
+def _why(ruling: Ruling) -> str:
+    return ruling.figure.why or f"there is no figure of {ruling.metric}"
 
 
 def _all(rulings: Sequence[Ruling]) -> str:
@@ -54,13 +76,24 @@ def _all(rulings: Sequence[Ruling]) -> str:
 
 def _several(judged: dict[str, list[Ruling]]) -> str:
     by = {name: outcome_of(rulings) for name, rulings in judged.items()}
+    absent = [each for own in judged.values() for each in own if unmeasured(each)]
+    if set(by.values()) == {"undecided"}:
+        whether = f"whether any of {len(by)} is acceptable"
+        if absent:
+            return f"Undecided {whether}: {_why(absent[0])}."
+        return f"Too few turns to tell {whether}."
     good = [name for name, outcome in by.items() if outcome == "pass"]
     counted = Counter(by.values())
     told = f"{len(good) or 'None'} of {len(by)} {'are' if len(good) > 1 else 'is'} acceptable"
+    if counted["undecided"] and not good:
+        told += " so far"
     names = [", ".join(good)] if good else []
     verb = "break" if counted["fail"] > 1 else "breaks"
     broken = [f"{counted['fail']} not" if good else f"{counted['fail']} {verb} a limit"]
+    told_of = "is undecided" if counted["undecided"] == 1 else "are undecided"
     doubt = [f"of {counted['undecided']} there are too few turns to tell"]
+    if any(word_of(own) == UNMEASURED for own in judged.values()):
+        doubt = [f"{counted['undecided']} {told_of}"]
     parts = names + broken * bool(counted["fail"]) + doubt * bool(counted["undecided"])
     return f"{told}: {'; '.join(parts)}."
 

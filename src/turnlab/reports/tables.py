@@ -36,9 +36,16 @@ def html_table(
     body = "".join(_line(row, names) for row in rows)
     end = f"<tfoot>{_line(foot, names)}</tfoot>" if foot else ""
     top = "".join(_cell("th", cell, i < names, "col") for i, cell in enumerate(head))
-    how = f' class="stacked" style="--columns: {len(head) - 1}"' if stacked else ""
+    how = f' class="stacked" style="--columns: {_narrow(names, len(head))}"' if stacked else ""
     table = f"<table{how}><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{end}</table>"
     return f'<div class="wide" tabindex="0" role="region" aria-label="{what}">{table}</div>'
+
+
+def _narrow(names: int, count: int) -> str:
+    """The columns under the first cell on a narrow screen: words need more room than figures."""
+    words, figures = names - 1, count - names
+    wide = f"repeat({words}, minmax(0, 1.5fr)) " if words else ""
+    return f"{wide}repeat({max(figures, 1)}, minmax(0, 1fr))"
 
 
 def _line(cells: Sequence[str], names: int) -> str:

@@ -17,6 +17,8 @@ _BAR_Y, _BAR_HEIGHT = 18, 10
 _CAPTION = 26
 _AXIS = 40
 _MOST_TASKS = 24
+_LINE = 44
+"""Characters of one line of text on the narrowest screen, 320 pixels of it."""
 
 CSS = """
 .drawing { display: block; overflow: visible; font: 13px system-ui, sans-serif; }
@@ -115,8 +117,11 @@ def lane(y: float) -> str:
 
 def line_of_text(left: str, right: str, y: float, class_: str = "", *, soft: str = "") -> str:
     """A name at the left edge, something softer after it, and figures at the right edge."""
-    after = element("tspan", soft and text_of(soft), class_="soft", dx=6) if soft else ""
-    name = text_of(shortened(left, 30)) + after
+    name = shortened(left, 30)
+    rest = shortened(soft, max(2, _LINE - len(name) - len(right))) if soft else ""
+    tip = element("title", text_of(soft)) if rest != soft else ""
+    after = element("tspan", text_of(rest), class_="soft", dx=6) if soft else ""
+    name = tip + text_of(name) + after
     return element("text", name, class_=class_, x=0, y=y + 13) + text(
         right, class_=class_, x="100%", y=y + 13, text_anchor="end"
     )

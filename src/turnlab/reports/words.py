@@ -20,6 +20,11 @@ def clean(text: str) -> str:
     return _UNSAFE.sub("\ufffd", " ".join(text.split()))
 
 
+def so_many(number: int, what: str) -> str:
+    """Such as `1 turn` and `2,000 turns`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def escaped(text: object, *, most: int = 20_000) -> str:
     """The text for HTML and SVG, in content and in attributes, of at most `most` characters."""
     return html.escape(shortened(clean(str(text)), most), quote=True)

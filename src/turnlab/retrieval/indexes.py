@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from dataclasses import astuple
 
 from turnlab.errors import InvalidIndex, TurnlabError
 from turnlab.packaged import installed
@@ -49,6 +52,19 @@ def missing_index(name: str) -> list[str]:
     except TurnlabError as error:
         return [error.message]
     return [] if there else [unknown(name).message]
+
+
+def digest_of(name: str) -> str:
+    """SHA-256 of what the index was made of: its model, its settings, and each document's digest.
+
+    Raises UnknownIndex, InvalidIndex.
+    """
+    store = find_backend().open(name)
+    try:
+        made_of = sorted((each.source, each.digest, each.passages) for each in store.documents())
+        return hashlib.sha256(json.dumps([astuple(store.facts), made_of]).encode()).hexdigest()
+    finally:
+        store.close()
 
 
 def open_index(name: str, embedder: Embedder) -> Store:

@@ -42,14 +42,17 @@ class Exported:
 def export_tracks(where: Where, out: Path, *, trust_transcripts: bool = False) -> Exported:
     """Write the Tracks' recordings as a dataset to `out`, oldest first.
 
-    What was heard is the reference transcript only with `trust_transcripts`. Tracks whose user
+    Tracks of Runs replay recordings that are there already, so they are left out unless `where`
+    names a Run or the Track itself; of a Run each turn is taken once, warm-ups never unless
+    `repeat` asks for them. What was heard is the reference transcript only with
+    `trust_transcripts`. Tracks whose user
     refused, and those without a recording, are named in `left_out.jsonl`.
 
     Raises InvalidDataset if nothing can be exported, or `out` is there already.
     """
     left_out: list[Mapping[str, str]] = []
     with new_dataset(out) as writer:
-        for rows in _batches(_selected(where)):
+        for rows in _batches(_chosen(where)):
             left_out += _write(writer, rows, trust_transcripts)
         if not len(writer):
             raise _nothing(left_out)
@@ -60,7 +63,10 @@ def export_tracks(where: Where, out: Path, *, trust_transcripts: bool = False) -
 
 def _nothing(left_out: list[Mapping[str, str]]) -> InvalidDataset:
     if not left_out:
-        return InvalidDataset("No Track that has ended is one of those; see `turnlab tracks list`.")
+        return InvalidDataset(
+            "No Track that has ended is one of those; see `turnlab tracks list`. Turns of a Run "
+            "are taken only where `run=R-...` names it."
+        )
     (why, _), *_ = Counter(each["why"] for each in left_out).most_common(1)
     return InvalidDataset(
         f"None of the {len(left_out):,} Tracks can be exported; most often since {why}."
@@ -78,6 +84,10 @@ def _selected(where: Where) -> QuerySet[models.Track]:
         "track_id": where.track,
     }
     rows = models.Track.objects.filter(**{name: value for name, value in asked.items() if value})
+    if not (where.run or where.track):
+        rows = rows.filter(run_id="")
+    elif where.run and where.repeat is None:
+        rows = rows.filter(repeat__gt=0)
     if where.repeat is not None:
         rows = rows.filter(repeat=where.repeat)
     if where.since is not None:
@@ -87,9 +97,19 @@ def _selected(where: Where) -> QuerySet[models.Track]:
     return rows.filter(status__in=_ENDED).order_by("created_at", "track_id")
 
 
-def _batches(rows: QuerySet[models.Track]) -> Iterator[list[models.Track]]:
-    """The Tracks in lots; which they are is settled first, since a dataset is written meanwhile."""
-    ids = iter(list(rows.values_list("track_id", flat=True)))
+def _chosen(where: Where) -> Iterator[str]:
+    """The ids of the Tracks, of a Run the first of each turn: its others hold the same recording.
+
+    Which they are is settled at once, since a dataset is written meanwhile.
+    """
+    found: dict[str, str] = {}
+    for track_id, turn_id in _selected(where).values_list("track_id", "turn_id").iterator():
+        found.setdefault(turn_id if where.run and turn_id else track_id, track_id)
+    return iter(list(found.values()))
+
+
+def _batches(ids: Iterator[str]) -> Iterator[list[models.Track]]:
+    """The Tracks in lots."""
     while batch := list(islice(ids, _BATCH)):
         found = models.Track.objects.defer("request", "resources", "spans").in_bulk(batch)
         yield [found[each] for each in batch if each in found]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from turnlab.bench.accuracy import Transcripts, add_accuracy, leave_out, missing, references
 from turnlab.bench.collecting import Collector
 from turnlab.bench.dataset import Dataset
+from turnlab.bench.judging import columns
 from turnlab.bench.measures import Measured
 from turnlab.errors import InvalidDataset
 from turnlab.runs import Run
+from turnlab.server.annotations import judge_scores
 from turnlab.server.measured_rows import read_tasks, read_tracks, without_garbage_collection
 from turnlab.server.runs import get_run
 from turnlab.server.turn_details import turn_reports
@@ -25,12 +30,17 @@ def load(
 
     In the order of `run_ids`, within a Run in the order in which they began. `clusters` keeps those
     of these names. Accuracy is measured against `dataset`; where it is None, against the one
-    that the Run names, if that is still there and still the same. Raises UnknownRun.
+    that the Run names, if that is still there and still the same. What replies were judged is
+    of the judge who scored last in these Runs. Raises UnknownRun.
     """
     found: list[Measured] = []
-    for run in [get_run(each) for each in dict.fromkeys(run_ids)]:
+    runs = [get_run(each) for each in dict.fromkeys(run_ids)]
+    for run in runs:
         with without_garbage_collection():
             found += _measured(run, dataset or same_dataset(run), clusters)
+    scores = judge_scores([run.id for run in runs])
+    for each in found:
+        each.columns |= columns(scores, each.track_ids)
     return found
 
 
@@ -51,13 +61,30 @@ def _measured(run: Run, dataset: Dataset | str, clusters: Sequence[str] | None) 
     return measured
 
 
+@lru_cache(maxsize=4)
+def _loaded(folder: Path, state: str) -> Dataset:
+    """The dataset: its bytes are read and hashed once for all its Runs, while it stays as it is."""
+    return Dataset.load(folder)
+
+
+def _state_of(folder: Path) -> str:
+    """A text that changes when any of its files does."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        with suppress(OSError):  # it has gone meanwhile, which loading will tell
+            found = path.stat()
+            state = f"{path}\0{found.st_ino} {found.st_size} {found.st_mtime_ns}\0"
+            digest.update(state.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
 def same_dataset(run: Run) -> Dataset | str:
     """The dataset of a Run if it is still what it was, else why there is none, in words."""
     folder = str(run.asked.get("dataset", ""))
     if not folder or not Path(folder).is_dir():
         return f"the dataset {run.dataset} is no longer at {folder or 'a known place'}"
     try:
-        dataset = Dataset.load(Path(folder))
+        dataset = _loaded(Path(folder), _state_of(Path(folder)))
     except InvalidDataset as error:
         return f"the dataset {run.dataset} can no longer be used: {error.message.splitlines()[0]}"
     if dataset.content_hash != run.dataset_hash:

@@ -13,7 +13,12 @@ from itertools import chain
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from turnlab.conversations import check_conversation_id
-from turnlab.errors import InvalidRequest, UnknownConversation, UnknownProject, UnknownTrack
+from turnlab.errors import (
+    InvalidRequest,
+    UnknownConversation,
+    UnknownProject,
+    UnknownTrack,
+)
 from turnlab.server import models
 from turnlab.server.audit import audit
 from turnlab.server.deleting import (
@@ -29,6 +34,7 @@ from turnlab.server.deleting import (
 from turnlab.server.leftovers import drop_orphans, missing_files
 from turnlab.server.retention import DEFAULT, apply_rules
 from turnlab.server.roles import LOCAL, Principal
+from turnlab.server.runs import drop_empty_runs
 from turnlab.server.tally import Tally
 from turnlab.tracks import parse_track_id
 
@@ -101,12 +107,18 @@ def _delete(
     most: int | None,
 ) -> None:
     own = Q(conversation_id=selection.conversation)
+    runs: set[str] = set()
     # Reruns are found by what they run again, so they go before it.
     for rows in (over.exclude(own), over.filter(own)) if selection.conversation else (over,):
         for ids in batches(rows, None if most is None else most - tally.tracks):
-            talks = set(over.filter(track_id__in=ids).values_list("conversation_id", flat=True))
+            going = over.filter(track_id__in=ids)
+            talks = set(going.values_list("conversation_id", flat=True))
+            runs |= set(going.exclude(run_id="").values_list("run_id", flat=True))
             delete_tracks(ids, tally)
             _drop_conversations(talks - {None}, tally)
+    drop_empty_runs(runs, tally)
+    if selection.everything:
+        drop_empty_runs(_old_runs(now), tally)
     if selection.conversation:
         _drop_conversations([selection.conversation], tally)
     elif not selection.track:
@@ -117,6 +129,8 @@ def clean_up(*, dry_run: bool = False, by: Principal = LOCAL) -> Tally:
     """Apply the rules, delete files that nothing names, and tell of rows whose files are gone."""
     now = datetime.now(UTC)
     tally = Tally() if dry_run else apply_rules(now)
+    if not dry_run:
+        drop_empty_runs(_old_runs(now), tally)
     drop_orphans(now, tally, dry_run=dry_run)
     for name in missing_files():
         tally.is_missing(name)
@@ -168,6 +182,12 @@ def _drop_conversations(ids: Collection[str], tally: Tally) -> None:
     left = models.Track.objects.filter(conversation_id=OuterRef("id"))
     rows = models.Conversation.objects.filter(~Exists(left), id__in=ids)
     tally.conversations += raw_delete(rows)
+
+
+def _old_runs(now: datetime) -> list[str]:
+    """The Runs that may have lost their Tracks; of young ones the first may yet come."""
+    rows = models.Run.objects.filter(created_at__lt=now - LONGEST_TRACK)
+    return list(rows.values_list("id", flat=True))
 
 
 def _drop_empty(selection: Selection, now: datetime, tally: Tally) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q, QuerySet
 
 from turnlab.errors import RunUnderWay, UnknownRun
@@ -106,18 +107,47 @@ def close_lost(run_id: str) -> int:
 def holding(run_id: str) -> Iterator[None]:
     """Be the one process that runs turns of this Run. Raises RunUnderWay if another one does.
 
-    The lock is on a file of the home folder and goes with the process that holds it.
+    The lock goes with the process that holds it. In PostgreSQL it is an advisory one, on a
+    connection of its own, so that it holds for all machines that share the database; otherwise it
+    is on a file of the home folder.
     """
+    check_run_id(run_id)
+    with _database_lock(run_id) if connection.vendor == "postgresql" else _file_lock(run_id):
+        yield
+
+
+@contextmanager
+def _database_lock(run_id: str) -> Iterator[None]:
+    own = connection.copy()
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_lock_key(run_id)])
+            if not cursor.fetchone()[0]:
+                raise _under_way(run_id)
+        yield
+    finally:
+        own.close()
+
+
+def _lock_key(run_id: str) -> int:
+    digest = hashlib.sha256(f"turnlab run {run_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextmanager
+def _file_lock(run_id: str) -> Iterator[None]:
     folder = home_folder() / "runs"
     make_folder(folder)
-    with (folder / f"{check_run_id(run_id)}.lock").open("w") as file:
+    with (folder / f"{run_id}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunUnderWay(
-                f"{run_id} is being run by another process; let it end, or stop it."
-            ) from None
+            raise _under_way(run_id) from None
         yield
+
+
+def _under_way(run_id: str) -> RunUnderWay:
+    return RunUnderWay(f"{run_id} is being run by another process; let it end, or stop it.")
 
 
 def delete_run(run_id: str, *, dry_run: bool = False) -> Tally:
@@ -131,14 +161,29 @@ def delete_run(run_id: str, *, dry_run: bool = False) -> Tally:
         for ids in batches(models.Track.objects.filter(of_run(run_id))):
             delete_tracks(ids, tally, dry_run=True)
         return tally
-    with holding(run_id):
+    with _deleting(run_id):
         try:
             _delete(run_id, tally)
         finally:  # also of what is cut off
             audit(LOCAL, "purge", f"Run {run_id}", tally.as_json())
-        (home_folder() / "runs" / f"{run_id}.lock").unlink(missing_ok=True)
     settle()
     return tally
+
+
+def drop_empty_runs(ids: Iterable[str], tally: Tally) -> None:
+    """Delete those of these Runs that have no Track any more, and that no process runs."""
+    for run_id in sorted(ids):
+        if not models.Track.objects.filter(of_run(run_id)).exists():
+            with suppress(RunUnderWay), _deleting(run_id):
+                _delete(run_id, tally)
+
+
+@contextmanager
+def _deleting(run_id: str) -> Iterator[None]:
+    """Hold the Run for the last time. Raises RunUnderWay."""
+    with holding(run_id):
+        yield
+        (home_folder() / "runs" / f"{run_id}.lock").unlink(missing_ok=True)
 
 
 def _delete(run_id: str, tally: Tally) -> None:
