@@ -35,7 +35,7 @@ class Difference:
     significant: bool = False
     """Whether the interval leaves out 0."""
     regression: bool = False
-    """Whether b is worse, significantly, and by more than is tolerated."""
+    """Whether b is worse by more than is tolerated, and that is shown by a test of all metrics."""
     sentence: str = ""
 
     @property

@@ -127,7 +127,7 @@ class Collector:
     ) -> Measured:
         pins = self._run.pins.get("clusters", {}).get(subject.cluster, {}).get("components", [])
         columns = {key: column[rows] for key, column in whole.columns.items()}
-        columns |= whole.moments(pins, rows, realtime=self._pace == Pace.REALTIME)
+        columns |= whole.told(pins, rows, realtime=self._pace == Pace.REALTIME)
         stages = {key: column[rows] for key, column in whole.stages.items()}
         stages = {key: column for key, column in stages.items() if np.nansum(column) > 0}
         texts = {name: _some(values, rows) for name, values in self._texts.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from turnlab.bench.claims import Difference, headline, sentence_of
+from turnlab.bench.distributions import normal_cdf
 from turnlab.bench.measures import Measured, Subject
 from turnlab.bench.metrics import MetricName, parse_metric
 from turnlab.bench.pairing import PairedEstimate, paired_estimate
@@ -30,6 +31,12 @@ often than once in twenty times, 2 * (1/2)**5 = 0.0625."""
 
 TOLERANCE = 0.05
 """A regression of time or cost is worse by more than this share of what it was."""
+
+RISK = 0.05
+"""How likely anything at all is called a change for which there is none."""
+
+_SURE = 1.959964
+"""How many standard deviations an end of an interval of 95 % is away."""
 
 POINTS = 0.005
 """A regression of a ratio is worse by more than this: half a percentage point."""
@@ -67,7 +74,9 @@ def compare(a: Measured, b: Measured, *, tolerance: float = TOLERANCE) -> Compar
     keys = [set(zip(each.turn_ids, each.repeats.tolist(), strict=True)) for each in (a, b)]
     if not keys[0] & keys[1]:
         raise RunsDiffer(f"{names[0]} and {names[1]} share no turn; there is nothing to compare.")
-    rows = tuple(_difference(a, b, parse_metric(each), names, tolerance) for each in COMPARED)
+    rows = shown_by_all(
+        [_difference(a, b, parse_metric(each), names, tolerance) for each in COMPARED]
+    )
     return Comparison(
         a=a.subject, b=b.subject, names=names, rows=rows, sentence=headline(rows, names)
     )
@@ -151,6 +160,34 @@ def _difference(
     )
     absent = found.why_absent or f"too few turns to tell ({found.groups} of {_needed(name)})"
     return replace(difference, sentence=sentence_of(difference, names, absent))
+
+
+def shown_by_all(rows: Sequence[Difference]) -> tuple[Difference, ...]:
+    """The rows, of which only those remain regressions that are shown by Holm's test of all.
+
+    Of a dozen metrics of equal sides one differs significantly now and then. S. Holm, "A simple
+    sequentially rejective multiple test procedure", 1979: the most certain must be so at 5 % over
+    the number of metrics, the next at 5 % over one less, and so on until one is not.
+    """
+    chances = sorted((_chance(row), at) for at, row in enumerate(rows) if row.low is not None)
+    kept = set()
+    for rank, (chance, at) in enumerate(chances):
+        if chance * (len(chances) - rank) > RISK:
+            break
+        kept.add(at)
+    return tuple(
+        replace(row, regression=row.regression and at in kept) for at, row in enumerate(rows)
+    )
+
+
+def _chance(row: Difference) -> float:
+    """How likely so large a difference is where there is none, from its interval: D. G. Altman,
+    J. M. Bland, "How to obtain the P value from a confidence interval", 2011, with the end of
+    the interval that is nearer to 0."""
+    if not row.difference or row.low is None or row.high is None:
+        return 1.0
+    reach = abs(row.difference - (row.low if row.difference > 0 else row.high))
+    return 2 * normal_cdf(-abs(row.difference) / reach * _SURE) if reach else 0.0
 
 
 def _needed(name: MetricName) -> int:

@@ -16,6 +16,10 @@ from turnlab.bench.measures import ComponentMeasures, Values
 FAMILIES = ("model", "transfer", "queue", "wait")
 """The families of keys of a `latency_profile` that are durations, and the sums made of them."""
 
+_BEFORE_CLAIM = ("transfer_to_worker", "queue_worker")
+"""What a worker tells of the time until a Task is claimed (see docs/reference/worker-protocol.md):
+it counts under these keys, not once more as queue. Of the first the way of later Chunks is part."""
+
 Rows = NDArray[np.int64]
 
 
@@ -90,7 +94,10 @@ class WholeColumns:
         for family, column in self.sums.items():
             own = [each for key, each in latency.items() if key.startswith(f"{family}_")]
             column[rows] = np.nansum(own, axis=0) if own else 0.0
-        self.sums["queue"][rows] += np.nan_to_num(np.maximum(0.0, claimed - created))
+        # A Task for a worker is sent there, and may queue there, before it is claimed.
+        before = sum(np.nan_to_num(latency[key]) for key in _BEFORE_CLAIM if key in latency)
+        unclaimed = np.nan_to_num(np.maximum(0.0, claimed - created - before))
+        self.sums["queue"][rows] += unclaimed
         self.first_at[rows], self.end_at[rows] = first, end
         self.first_output[rows], self.total[rows] = first - claimed, end - claimed
         self.cpu[rows] = latency.get("cpu_s", nothing)

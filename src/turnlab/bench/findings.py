@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,10 +19,21 @@ from turnlab.bench.evidence import (
 )
 from turnlab.bench.measures import Measured
 from turnlab.bench.metrics import Estimate, MetricName, estimate, sample
+from turnlab.bench.outcome import Finding, Outcome, absent
 from turnlab.bench.statistics import binomial_interval
 from turnlab.bench.words import bound, called, percentile, with_ends
 from turnlab.clusters.budget import Comparison, Limit
 from turnlab.tracks import TrackStatus
+
+__all__ = [
+    "FEWEST_GROUPS",
+    "LATENCIES",
+    "Outcome",
+    "decide",
+    "find",
+    "of_percentile",
+    "with_failed",
+]
 
 FEWEST_GROUPS = 10
 """A mean of fewer independent turns is not judged: they say too little of how much turns vary."""
@@ -31,53 +41,6 @@ FEWEST_GROUPS = 10
 
 LATENCIES = ("voice_to_voice", "first_text", "first_sound", "end")
 """What a turn has only if its reply was heard."""
-
-
-class Outcome(StrEnum):
-    """Pass, fail, or too few turns to tell."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    UNDECIDED = "undecided"
-
-
-WORDS = {
-    Outcome.PASS: "Acceptable",
-    Outcome.FAIL: "Not acceptable",
-    Outcome.UNDECIDED: "Too few turns to tell",
-}
-"""How a sentence on each outcome begins."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What is found out about one limit."""
-
-    outcome: Outcome
-    estimate: Estimate
-    """Its interval is the one that the outcome follows from."""
-    facts: str
-    """What is so, as the middle of a sentence."""
-    turns: int
-    """How many turns it follows from, failed ones with them where they count."""
-    within: int | None = None
-    """How many of them are within the limit, for limits that each turn can keep."""
-    more_turns: int | None = None
-    """About how many more would decide it; None if it is decided, or if none would help."""
-
-    @property
-    def sentence(self) -> str:
-        """All of it, in plain words."""
-        told = f"{WORDS[self.outcome]}: {self.facts}"
-        if self.outcome is not Outcome.UNDECIDED:
-            return f"{told}."
-        if self.estimate.value is None:
-            return f"Undecided: {self.facts}."
-        if self.more_turns is None:
-            return f"{told}; no number of such turns would tell."
-        if self.within == self.turns:
-            return f"{told}; {self.more_turns} more turns within it would prove it."
-        return f"{told}; about {self.more_turns} more turns such as these would tell."
 
 
 def decide(limit: Limit, low: float | None, high: float | None) -> Outcome:
@@ -105,13 +68,11 @@ def find(measured: Measured, limit: Limit, name: MetricName) -> Finding:
         return _of_share(found.values[found.there], groups[found.there], limit, name)
     if name.metric.statistic == "peak":
         return _of_peak(estimate(measured, name), limit, name)
-    return _of_mean(estimate(measured, name), limit, name)
-
-
-def absent(why: str, turns: int = 0) -> Finding:
-    """Nothing was measured: never a pass."""
-    nothing = Estimate(None, why_absent=why)
-    return Finding(outcome=Outcome.UNDECIDED, estimate=nothing, facts=why, turns=turns)
+    finding = _of_mean(estimate(measured, name), limit, name)
+    if name.metric.unit != "s":
+        return finding
+    late = with_failed(measured, np.zeros(len(measured)), name)
+    return _with_lost(finding, int(np.isinf(late).sum()), name)
 
 
 def with_failed(measured: Measured, values: Floats, name: MetricName) -> Floats:
@@ -176,7 +137,8 @@ def _beside(failed: int, bounds: Bounds, turns: int) -> str:
     """A remark where some failed, and where repetitions count for less than turns of their own."""
     told = [f"{failed} failed"] if failed else []
     if bounds.effective < 0.99 * turns:
-        told.append(f"with repetitions, they count as {bounds.effective:.0f}")
+        alike = "since repetitions and turns of one conversation are alike"
+        told.append(f"they count as {bounds.effective:.0f}, {alike}")
     return f" ({'; '.join(told)})" if told else ""
 
 
@@ -211,6 +173,20 @@ def _of_mean(found: Estimate, limit: Limit, name: MetricName) -> Finding:
     )
     more = _more_for_mean(found, limit) if outcome is Outcome.UNDECIDED else None
     return Finding(outcome=outcome, estimate=found, facts=facts, turns=found.n, more_turns=more)
+
+
+def _with_lost(finding: Finding, lost: int, name: MetricName) -> Finding:
+    """Of a mean time: turns that failed would have taken longer than any, nobody knows how long.
+    So it may be over its limit, but is never proved to be within it."""
+    if not lost or finding.outcome is Outcome.FAIL:
+        return finding
+    turns, they = ("1 turn", "it") if lost == 1 else (f"{lost} turns", "they")
+    whole = name.text.removesuffix(f".{name.statistic}")
+    barred = (
+        f"{turns} failed or stayed silent, and nobody knows how long {they} would have taken: "
+        f"set a limit on {whole}.p95"
+    )
+    return replace(finding, outcome=Outcome.UNDECIDED, more_turns=None, barred=barred)
 
 
 def _more_for_mean(found: Estimate, limit: Limit) -> int | None:

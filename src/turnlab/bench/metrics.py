@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from turnlab.bench.evidence import Evidence
 from turnlab.bench.measures import Measured
+from turnlab.bench.metric_list import JUDGED
 from turnlab.bench.metric_names import (
     COMPONENT_METRICS,
     METRICS,
@@ -18,6 +20,7 @@ from turnlab.bench.metric_names import (
     parse_metric,
     standard_names,
 )
+from turnlab.bench.resampling import in_order
 from turnlab.bench.samples import Sample, paired_samples, sample
 from turnlab.bench.statistics import (
     Interval,
@@ -72,8 +75,10 @@ def estimate(measured: Measured, name: MetricName | str, *, seed: int = 0) -> Es
 
 
 def estimates(measured: Measured, *, seed: int = 0) -> dict[str, Estimate]:
-    """Every metric of the whole turn that is reported, by name, in the order of METRICS."""
-    return _estimates(measured, standard_names(), seed)
+    """Every metric of the whole turn that is reported, by name, in the order of METRICS; then what
+    a judge gave, where the replies were judged."""
+    judged = sorted(name for name in measured.columns if name.startswith(JUDGED))
+    return _estimates(measured, [*standard_names(), *judged], seed)
 
 
 def component_estimates(measured: Measured, *, seed: int = 0) -> dict[str, Estimate]:
@@ -104,29 +109,33 @@ def _of_column(
     """Everything that is asked of one column, which is sorted and resampled once for it."""
     there = column.there
     own = groups[there]
-    count, among = len(own), len(np.unique(own))
     levels = [name.level for name in names if name.level is not None]
-    draws = dict(zip(levels, resampling.quantiles(column.values, levels), strict=True))
+    order = in_order(column.values) if levels else np.flatnonzero(there)
+    evidence = Evidence(column.values[order], groups[order])
+    count, among = len(own), evidence.groups
+    draws = dict(zip(levels, resampling.quantiles(column.values, levels, order), strict=True))
     for name in names:
         asked = replace(column, name=name)
-        value = asked.value()
+        value = asked.value() if name.level is None else evidence.quantile(name.level)
         if value is None:
             yield name, Estimate(None, n=count, groups=among, why_absent=column.why_absent)
         elif name.level is not None:
-            found = quantile_interval(draws[name.level], column.values[there], own, name.level)
+            found = quantile_interval(draws[name.level], evidence, name.level)
             yield name, Estimate(value, found.low, found.high, count, among, note=found.note)
         else:
-            found = _interval(asked, resampling, own)
+            found = _interval(asked, resampling, own, among)
             yield name, Estimate(value, found.low, found.high, count, among, note=found.note)
 
 
-def _interval(sample: Sample, resampling: Resampling, groups: NDArray[np.int64]) -> Interval:
-    """Of a figure that is no quantile; `groups` of the turns that have it."""
+def _interval(
+    sample: Sample, resampling: Resampling, groups: NDArray[np.int64], among: int
+) -> Interval:
+    """Of a figure that is no quantile; `groups` of the turns that have it, so many different."""
     if sample.name.metric.statistic == "peak":
         return NO_INTERVAL
     if sample.share:
         return share_interval(sample.values[sample.there], groups)
-    return interval(sample.draws(resampling), len(np.unique(groups)))
+    return interval(sample.draws(resampling), among)
 
 
 NO_INTERVAL = Interval(None, None, "a maximum has no interval: more turns can only raise it")

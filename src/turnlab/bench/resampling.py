@@ -54,6 +54,12 @@ def _product(weights: NDArray[Any], table: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
+def in_order(values: Floats) -> Ints:
+    """Where the values are that are none of NaN, from the least to the greatest."""
+    there = np.flatnonzero(~np.isnan(values))
+    return there[np.argsort(values[there], kind="stable")]
+
+
 def divided(above: Floats, below: Floats) -> Floats:
     """`above / below`, NaN where that is not defined."""
     quotients: Floats = np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
@@ -95,16 +101,19 @@ class Resampling:
         drawn = _product(self._weights, np.stack(sums, axis=1))
         return divided(drawn[:, 0], drawn[:, 1])
 
-    def quantiles(self, values: Floats, levels: Sequence[float]) -> list[Floats]:
+    def quantiles(
+        self, values: Floats, levels: Sequence[float], order: Ints | None = None
+    ) -> list[Floats]:
         """Of the quantiles at `levels`, type 7 in each resample.
+
+        `order` is that of `in_order(values)`, where it is known already.
 
         Of more than EXACT values a resample's are not counted one by one but up to and with each
         of some ranks around a quantile, and taken as even between these.
         """
         if not levels:
             return []
-        there = np.flatnonzero(~np.isnan(values))
-        order = there[np.argsort(values[there], kind="stable")]
+        order = in_order(values) if order is None else order
         ordered, blocks = values[order], self._block[order]
         if len(order) <= EXACT:
             return list(self._exact(ordered, blocks, levels))

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from turnlab.bench.component_columns import ComponentColumns, Rows, last_of, totals
+from turnlab.bench.component_columns import (
+    ComponentColumns,
+    Rows,
+    WholeColumns,
+    last_of,
+    totals,
+)
 from turnlab.bench.measures import Values
 from turnlab.bench.span_columns import SpanColumns
-from turnlab.chunks import Reply
+from turnlab.chunks import Reply, Speech
 from turnlab.profiles import SpanKind
 from turnlab.tracks import TrackStatus
 
@@ -38,7 +44,6 @@ class RunColumns:
         self.components = {name: each.whole(length) for name, each in components.items()}
         self.stages = spans.whole(self.counts)
         quiet = [each for (_, kind), each in self.stages.items() if kind is SpanKind.PLAYOUT]
-        reply = last_of([each.sound for each in self.components.values()], length)
         self._last_voiced = given["last_voiced_s"]
         self.columns: dict[str, Values] = {
             "voice_to_voice": heard,
@@ -47,26 +52,44 @@ class RunColumns:
             "cpu": given["cpu_s"],
             "memory": given["peak_mib"],
             "speech": given["speech_s"],
-            "reply": reply,
-            "talk": given["speech_s"] + np.nan_to_num(reply),
         }
 
-    def moments(
+    def told(
         self, pins: Sequence[Mapping[str, Any]], rows: Rows, *, realtime: bool
     ) -> dict[str, Values]:
-        """First text and end of some rows, since the last voiced sample.
+        """Of some rows the first text and the end, since the last voiced sample, and how long the
+        reply is and the talk; `pins` of the Components of their Cluster, in its order.
 
-        The text is that of the last Component that makes a Reply, the end that of the last one that
-        makes a sound, as everywhere.
+        The text is that of the last Component that makes a Reply, the sound that of the last one
+        that makes Speech, as everywhere; where the pins do not say who that is, of the last one
+        whose Task tells how long its sound is.
         """
         zero = np.nan_to_num(self._last_voiced[rows]) if realtime else np.zeros(len(rows))
-        names = [pin["name"] for pin in pins if pin.get("produces") == Reply.kind]
-        order = {pin["name"]: at for at, pin in enumerate(pins)}
-        by_order = sorted(self.components.items(), key=lambda each: order.get(each[0], len(order)))
-        writers = [each.first_at[rows] for name, each in by_order if name in names[-1:]]
-        ends = [np.where(np.isnan(e.sound), _NAN, e.end_at)[rows] for _, e in by_order]
         counts, length = self.counts[rows], len(rows)
+        writers = [each.first_at[rows] for each in self._making(Reply.kind, pins)]
+        speakers = self._making(Speech.kind, pins)
+        if all("produces" not in pin for pin in pins):
+            speakers = self._ordered(pins)
+        sounds = [each.sound[rows] for each in speakers]
+        ends = [
+            np.where(np.isnan(sound), _NAN, each.end_at[rows])
+            for sound, each in zip(sounds, speakers, strict=True)
+        ]
+        reply, speech = last_of(sounds, length), self.columns["speech"][rows]
         return {
             "first_text": np.where(counts, last_of(writers, length) - zero, _NAN),
             "end": np.where(counts, last_of(ends, length) - zero, _NAN),
+            "reply": reply,
+            "talk": speech + np.nan_to_num(reply),
         }
+
+    def _making(self, kind: str, pins: Sequence[Mapping[str, Any]]) -> list[WholeColumns]:
+        """The last Component of a Cluster that makes such Chunks, if there is one."""
+        names = [pin["name"] for pin in pins if pin.get("produces") == kind]
+        return [self.components[name] for name in names[-1:] if name in self.components]
+
+    def _ordered(self, pins: Sequence[Mapping[str, Any]]) -> list[WholeColumns]:
+        """All Components, in the Cluster's order, unknown ones last."""
+        order = {pin["name"]: at for at, pin in enumerate(pins)}
+        names = sorted(self.components, key=lambda name: order.get(name, len(order)))
+        return [self.components[name] for name in names]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnlab.bench.measures import Measured
+from turnlab.bench.metric_list import JUDGED
 from turnlab.bench.metric_names import MetricName, parse_metric
 from turnlab.bench.statistics import Floats, Resampling
 from turnlab.tracks import TrackStatus
@@ -66,6 +67,7 @@ class Sample:
         return resampling.means(self.values)
 
 
+_NOT_JUDGED = "nobody judged the replies by it; see `turnlab judge --help`"
 _LATENCY = ("voice_to_voice", "first_text", "first_sound", "end")
 _SUMS = {
     "wer": ("word_errors", "words", 1.0),
@@ -133,6 +135,8 @@ def why_absent(measured: Measured, asked: MetricName) -> str:
         return f"{measured.subject.cluster} has no Component {asked.component!r}; it has {there}"
     if known := measured.absent.get(asked.metric.name):
         return known
+    if asked.metric.name.startswith(JUDGED):
+        return _NOT_JUDGED
     if asked.metric.name == "completed":
         return "no turn has completed or failed"
     if not measured.having(TrackStatus.COMPLETED).any():

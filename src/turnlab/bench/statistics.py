@@ -5,6 +5,7 @@ sort. They come from resampling (the bootstrap) whole groups: a turn of the data
 repetitions, or a conversation with all its turns. Percentile intervals of few groups are too
 narrow, so they are widened as Student's t is wider than the normal (the expanded percentile
 interval of T. Hesterberg, "What teachers should know about the bootstrap", 2015, section 5.3).
+Those of percentiles in the tails reach at least to the exact bounds of the binomial distribution.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from turnlab.bench.distributions import beta_quantile, normal_cdf, t_quantile
-from turnlab.bench.evidence import effective_turns
+from turnlab.bench.evidence import Evidence, effective_turns
 from turnlab.bench.resampling import Floats, Ints, Resampling, divided, type7
 
 __all__ = [
@@ -75,38 +75,34 @@ def _tail(groups: int) -> float:
     return normal_cdf(-wider)
 
 
-def quantile_interval(draws: Floats, values: Floats, groups: Ints, q: float) -> Interval:
-    """The same of a quantile, open at an end that so few turns cannot bound.
+def quantile_interval(draws: Floats, evidence: Evidence, q: float) -> Interval:
+    """The same of a quantile of the values that `evidence` holds.
 
-    That no value of n independent ones lies above the true quantile has the chance q**n. Where
-    that is above 2.5 % the largest value is no upper end, and no resample can go beyond it.
+    Resamples hold no value beyond the largest, and few near it: in the tails their interval is
+    too narrow. Away from the median it is therefore widened to the exact bounds, by which limits
+    are judged too. At any level it is open at an end that so few turns cannot bound: that no value
+    of n independent ones lies above the true quantile has the chance q**n, and where that is above
+    2.5 % the largest value is no upper end.
     """
-    names = len(np.unique(groups))
-    found = interval(draws, names)
+    found = interval(draws, evidence.groups)
     needed = math.ceil(math.log(_END) / math.log(max(q, 1 - q)))
-    if names < 2 or names >= needed:
+    if found.low is None or found.high is None or (q == _MEDIAN and evidence.least >= needed):
         return found
-    size = _independent(values > np.quantile(values, q), groups)
-    low = found.low if (1 - q) ** size <= _END else None
-    high = found.high if q**size <= _END else None
-    if low is not None and high is not None:
-        return found
-    side = "lower" if high is not None else "upper" if low is not None else "lower or upper"
-    note = f"no {side} end: that takes {needed} independent turns, these count as {size:.0f}"
+    ends, exact = [found.low, found.high], evidence.bounds(q, _END)
+    if q != _MEDIAN:
+        ends = [min(found.low, exact.low), max(found.high, exact.high)]
+    known = math.isfinite(exact.low), math.isfinite(exact.high)
+    low, high = (end if there else None for end, there in zip(ends, known, strict=True))
+    if all(known):
+        return Interval(low, high)
+    side = "lower" if known[1] else "upper" if known[0] else "lower or upper"
+    counted = math.floor(exact.effective)
+    note = f"no {side} end: that takes {needed} independent turns, these count as {counted}"
     return Interval(low, high, note)
 
 
 _END = (1 - LEVEL) / 2
-
-
-def _independent(hits: NDArray[np.bool_], groups: Ints) -> float:
-    """How many independent turns would tell as much of the share of `hits`, at most as there are:
-    the inverse of the variance of the share over groups (the design effect of Kish 1965)."""
-    count, share = len(hits), float(hits.mean())
-    numbers = np.unique(groups, return_inverse=True)[1]
-    surplus = np.bincount(numbers, hits - share)
-    variance = float(surplus @ surplus) / count**2
-    return min(float(count), share * (1 - share) / variance) if variance > 0 else float(count)
+_MEDIAN = 0.5
 
 
 def share_interval(hits: Floats, groups: Ints) -> Interval:
