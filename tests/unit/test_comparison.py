@@ -45,6 +45,15 @@ def test_the_plain_sentence_claims_speed_errors_and_cost() -> None:
     assert median.low < -0.31 < median.high < 0
 
 
+def test_replies_that_have_gone_silent_are_a_regression() -> None:
+    a, b = turns_of(HARD.tolist(), cluster="A"), turns_of(HARD.tolist(), cluster="B")
+    b.counts[:] = False
+    b.columns["voice_to_voice"][:] = np.nan
+    found = compare(a, b)
+    assert [each.metric for each in found.regressions] == ["heard"]
+    assert "100 points worse in replies that were heard" in found.sentence
+
+
 def test_regressions_are_significant_and_beyond_what_is_tolerated() -> None:
     a, b = turns_of(HARD.tolist(), cluster="A"), turns_of((HARD * 1.2).tolist(), cluster="B")
     assert {each.metric for each in compare(a, b).regressions} == {

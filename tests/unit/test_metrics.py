@@ -207,8 +207,8 @@ def test_what_was_not_measured_is_absent_with_the_reason_and_never_0() -> None:
 def test_a_cluster_that_fails_on_every_turn() -> None:
     found = measured(2, statuses={0: "failed", 1: "failed"}, voice_to_voice=[np.nan])
     every = estimates(found)
-    assert every["completed"].value == 0.0
-    others = [each for name, each in every.items() if name != "completed"]
+    assert (every["completed"].value, every["heard"].value) == (0.0, 0.0)
+    others = [each for name, each in every.items() if name not in ("completed", "heard")]
     assert all(each.value is None for each in others)
     assert {each.why_absent for each in others} == {"no turn completed"}
 

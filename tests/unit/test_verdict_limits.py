@@ -29,7 +29,7 @@ def test_a_percentile_passes_fails_or_says_how_many_more() -> None:
     assert (failed.outcome, failed.within, failed.turns) == (Outcome.FAIL, 47, 59)
     few = one(turns_of([0.5] * 10), "voice_to_voice.p95 <= 1")
     assert (few.outcome, few.more_turns) == (Outcome.UNDECIDED, 49)
-    assert "49 more turns within it would prove it." in few.sentence
+    assert "49 more different turns within it would prove it." in few.sentence
 
 
 def test_the_interval_is_the_one_that_the_outcome_follows_from() -> None:
@@ -200,3 +200,12 @@ def test_a_hundred_thousand_turns_are_judged() -> None:
     measured = turns_of(values, repeats=4)
     assert one(measured, "voice_to_voice.p95 <= 1.2").outcome is Outcome.PASS
     assert one(measured, "voice_to_voice.p95 <= 0.9").outcome is Outcome.FAIL
+
+
+def test_a_percentile_that_failed_turns_have_is_no_time_at_all() -> None:
+    (found,) = judge(turns_of([0.02] * 9 + [None] * 3), [parse_limit("voice_to_voice.p95 <= 1")])
+    assert found.estimate.value is None
+    assert found.estimate.why_absent == ""
+    assert "its 95th percentile no time at all: so many failed; of those answered 0.020 s" in (
+        found.sentence
+    )

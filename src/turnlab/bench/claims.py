@@ -100,13 +100,15 @@ def _of_time(rows: Mapping[str, Difference]) -> list[str]:
 def _of_others(rows: Mapping[str, Difference]) -> list[str]:
     """Errors, cost and failures."""
     told = []
-    wer, cost, done = (rows.get(name) for name in ("wer", "cost_per_turn", "completed"))
+    wer, cost, done, heard = map(rows.get, ("wer", "cost_per_turn", "completed", "heard"))
     if wer and wer.significant:
         told.append(f"{_size(wer)} {_word(wer)} in WER")
     if cost and cost.significant and cost.a and cost.b:
         told.append(_cheaper(cost.a, cost.b))
     if done and done.significant:
         told.append(f"{_size(done)} {_word(done)} in completed turns")
+    elif heard and heard.significant:
+        told.append(f"{_size(heard)} {_word(heard)} in replies that were heard")
     return told
 
 

@@ -21,7 +21,7 @@ COMPARED = (
         for metric in ("voice_to_voice", "first_text", "first_sound", "end")
         for statistic in ("p50", "p95")
     ),
-    *("wer", "cost_per_turn", "completed", "cpu.mean"),
+    *("wer", "cost_per_turn", "completed", "heard", "cpu.mean"),
 )
 """The metrics that are compared, in this order."""
 

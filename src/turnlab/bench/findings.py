@@ -100,16 +100,19 @@ def of_percentile(
     bounds = percentile_bounds(values, groups, share)
     outcome = decide(limit, bounds.low, bounds.high)
     within = how_many_keep(limit, values)
-    value = float(np.quantile(heard, share))
+    value = _quantile(values, share)
     more = None
     if outcome is Outcome.UNDECIDED:
         more = turns_until(1 - within / len(values), 1 - share, bounds.effective)
     found = _estimate(value, bounds, len(values), groups)
     lost = len(values) - len(heard)
+    if value is None:
+        told = f"no time at all: so many failed; of those answered {np.quantile(heard, share):.3f} s"
+    else:
+        told = with_ends(found, name)
     facts = (
         f"{called(name)} is within {bound(limit, name)} in {within} of {len(values)} turns"
-        f"{_beside(lost, bounds, len(values))}, "
-        f"its {percentile(name)} {with_ends(found, name)}"
+        f"{_beside(lost, bounds, len(values))}, its {percentile(name)} {told}"
     )
     return Finding(
         outcome=outcome,
@@ -119,6 +122,12 @@ def of_percentile(
         within=within,
         more_turns=more,
     )
+
+
+def _quantile(values: Floats, share: float) -> float | None:
+    """The quantile (type 7); None where that is infinite."""
+    upper = np.sort(values)[math.ceil(share * (len(values) - 1))]
+    return float(np.quantile(values, share)) if math.isfinite(upper) else None
 
 
 def _unheard(turns: int) -> Finding:
@@ -142,7 +151,7 @@ def _beside(failed: int, bounds: Bounds, turns: int) -> str:
     return f" ({'; '.join(told)})" if told else ""
 
 
-def _estimate(value: float, bounds: Bounds, turns: int, groups: Ints) -> Estimate:
+def _estimate(value: float | None, bounds: Bounds, turns: int, groups: Ints) -> Estimate:
     low, high = (end if math.isfinite(end) else None for end in (bounds.low, bounds.high))
     return Estimate(value, low, high, n=turns, groups=len(np.unique(groups)))
 

@@ -93,6 +93,12 @@ METRICS = MappingProxyType(
                 "completed / (completed + failed)",
                 better="more",
             ),
+            _one(
+                "heard",
+                "Heard replies",
+                "completed with a reply that was heard / (completed + failed)",
+                better="more",
+            ),
             _one("wer", "Word error rate", "sum of (S + D + I) / sum of reference words"),
             _one("cer", "Character error rate", "sum of (S + D + I) / sum of reference characters"),
             _one(

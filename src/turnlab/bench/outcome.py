@@ -55,8 +55,8 @@ class Finding:
         if self.more_turns is None:
             return f"{told}; no number of such turns would tell."
         if self.within == self.turns:
-            return f"{told}; {self.more_turns} more turns within it would prove it."
-        return f"{told}; about {self.more_turns} more turns such as these would tell."
+            return f"{told}; {self.more_turns} more different turns within it would prove it."
+        return f"{told}; about {self.more_turns} more different turns such as these would tell."
 
 
 def absent(why: str, turns: int = 0) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from turnlab.bench.claims import Difference
 from turnlab.bench.comparison import Comparison
@@ -35,10 +35,21 @@ def comparison_report(found: Comparison, names: Mapping[Subject, str]) -> Compar
     return ComparisonReport(
         a=names[found.a],
         b=names[found.b],
-        sentence=found.sentence,
+        sentence=_where(found, names) + found.sentence,
         differences=tuple(map(_difference, rows)),
         worse="worse" if found.a.run_id == found.b.run_id else "regression",
     )
+
+
+def _where(found: Comparison, names: Collection[Subject]) -> str:
+    """What the sentence leaves out since both sides share it: only where others do not."""
+    shared = [
+        getattr(found.a, key)
+        for key in ("cluster", "mode")
+        if getattr(found.a, key) == getattr(found.b, key)
+        and len({getattr(each, key) for each in names}) > 1
+    ]
+    return f"{', '.join(shared)}: " if shared else ""
 
 
 def _difference(row: Difference) -> DifferenceLine:

@@ -76,6 +76,7 @@ _SUMS = {
     "cost_per_hour_of_speech": ("cost", "speech", 3600.0),
     "cost_per_hour_of_reply": ("cost", "reply", 3600.0),
 }
+_SHARES_OF_ALL = ("completed", "heard")
 _COLUMNS = {"cost_per_turn": "cost", "emotion.accuracy": "emotion_right"}
 
 
@@ -86,10 +87,11 @@ def sample(measured: Measured, name: MetricName | str) -> Sample:
     if asked.component:
         return Sample(name=asked, values=_of_component(measured, asked), why_absent=why)
     key = asked.metric.name
-    if key == "completed":
+    if key in _SHARES_OF_ALL:
         done = measured.having(TrackStatus.COMPLETED)
         ended = done | measured.having(TrackStatus.FAILED)
-        return Sample(name=asked, values=np.where(ended, done, np.nan), why_absent=why)
+        good = measured.counts if key == "heard" else done
+        return Sample(name=asked, values=np.where(ended, good, np.nan), why_absent=why)
     if key in _SUMS:
         above, below, factor = _SUMS[key]
         columns = _column(measured, above), _column(measured, below)
@@ -137,7 +139,7 @@ def why_absent(measured: Measured, asked: MetricName) -> str:
         return known
     if asked.metric.name.startswith(JUDGED):
         return _NOT_JUDGED
-    if asked.metric.name == "completed":
+    if asked.metric.name in _SHARES_OF_ALL:
         return "no turn has completed or failed"
     if not measured.having(TrackStatus.COMPLETED).any():
         return "no turn completed"
