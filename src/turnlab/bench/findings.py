@@ -107,7 +107,8 @@ def of_percentile(
     found = _estimate(value, bounds, len(values), groups)
     lost = len(values) - len(heard)
     if value is None:
-        told = f"no time at all: so many failed; of those answered {np.quantile(heard, share):.3f} s"
+        answered = float(np.quantile(heard, share))
+        told = f"no time at all: so many failed; of those answered {answered:.3f} s"
     else:
         told = with_ends(found, name)
     facts = (
