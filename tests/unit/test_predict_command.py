@@ -12,9 +12,16 @@ import pytest
 import soundfile
 
 from turnlab.audio import RATE, open_recording
+from turnlab.bench.predict.library import FEWEST
 from turnlab.cli.bench import bench
-from turnlab.cli.predict import EXIT_OVER_BUDGET, predict
-from turnlab.errors import InvalidRequest, InvalidWhatIf, NothingMeasured, UnknownRun
+from turnlab.cli.predict import EXIT_OVER_BUDGET, EXIT_UNDECIDED, predict
+from turnlab.errors import (
+    InvalidRequest,
+    InvalidWhatIf,
+    NothingMeasured,
+    OutputFailed,
+    UnknownRun,
+)
 from turnlab.packaged import packaged
 from turnlab.server.runs import list_runs
 from turnlab.tracks import Mode
@@ -40,6 +47,25 @@ class Answer(Module):
         await asyncio.sleep(0.008)
         yield Reply(text="Ever failed.")
 
+class Fail(Module):
+    task_name, consumes, produces = "fail", (Transcript,), Reply
+    async def run(self, inputs, context):
+        raise RuntimeError("no")
+        yield Reply(text="")
+
+class Charge(Module):
+    task_name, consumes, produces = "charge", (Transcript,), Reply
+    async def run(self, inputs, context):
+        await inputs.whole(Transcript)
+        context.result["usage"] = {"tokens": 3}
+        yield Reply(text="Ever failed.")
+
+class Mute(Module):
+    task_name, consumes, produces = "mute", (Reply,), Speech
+    async def run(self, inputs, context):
+        await inputs.whole(Reply)
+        yield Speech(samples=np.zeros(800, dtype=np.float32), sample_rate=8000, text="Ever")
+
 class Speak(Module):
     task_name, consumes, produces, concurrency = "speak", (Reply,), Speech, 1
     class Params(BaseModel):
@@ -63,7 +89,15 @@ task = "speak"
 params = {{ slow = {slow} }}
 """
 
-QUESTIONS, REPEAT = 10, 2
+OTHERS = """
+name = "{name}"
+[[component]]
+task = "hear"
+[[component]]
+task = "{answer}"
+[[component]]
+task = "{speak}"
+"""
 
 Predict = Callable[..., int]
 
@@ -90,6 +124,18 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     (modules / "parrot.py").write_text(MODULES)
     for name, slow in (("QUICK", 0.002), ("SLOW", 0.030), ("NEVER_RUN", 0.010)):
         (clusters / f"{name.lower()}.toml").write_text(CLUSTER.format(name=name, slow=slow))
+    for name, answer, speak in (
+        ("SILENT", "answer", "mute"),
+        ("DEAD", "fail", "speak"),
+        ("CHARGED", "charge", "speak"),
+    ):
+        text = OTHERS.format(name=name, answer=answer, speak=speak)
+        (clusters / f"{name.lower()}.toml").write_text(text)
+    (clusters / "strict.toml").write_text(
+        CLUSTER.format(name="STRICT", slow=0.002).replace(
+            "voice_to_voice_s = 10.0", 'limits = ["completed >= 0.99"]'
+        )
+    )
     return clusters, modules
 
 
@@ -98,23 +144,28 @@ def run(
     database: Path, tmp_path: Path, folders: tuple[Path, Path], voice: np.ndarray
 ) -> Callable[..., str]:
     """Records a Run; its id."""
-    dataset = tmp_path / "questions"
-    dataset.mkdir()
-    rows = []
-    for number in range(QUESTIONS):
-        soundfile.write(dataset / f"q{number}.wav", voice * (1 - number / 20), RATE)
-        rows.append(json.dumps({"id": f"q{number}", "audio": f"q{number}.wav"}))
-    (dataset / "manifest.jsonl").write_text("\n".join(rows))
 
-    def record(*names: str, repeat: int = REPEAT) -> str:
+    def asked(questions: int) -> Path:
+        dataset = tmp_path / f"questions-{questions}"
+        dataset.mkdir(exist_ok=True)
+        rows = []
+        for number in range(questions):
+            loud = voice * (1 - number / (2 * questions))
+            soundfile.write(dataset / f"q{number}.wav", loud, RATE)
+            rows.append(json.dumps({"id": f"q{number}", "audio": f"q{number}.wav"}))
+        (dataset / "manifest.jsonl").write_text("\n".join(rows))
+        return dataset
+
+    def record(*names: str, questions: int = FEWEST, **options: object) -> str:
         clusters, modules = folders
         bench(
             clusters=",".join(names),
-            dataset=dataset,
-            repeat=repeat,
+            dataset=asked(questions),
+            repeat=1,
             warm_up=0,
             cluster_folder=[clusters],
             modules=[modules],
+            **options,
         )
         return list_runs()[0][0].id
 
@@ -197,7 +248,7 @@ def test_a_recorded_run_is_predicted_changed_and_judged(
 
 
 def test_a_hidden_run_is_predicted_from_another_or_from_its_other_half(run, ask, tmp_path) -> None:
-    first = run("QUICK", repeat=4)
+    first = run("QUICK", questions=2 * FEWEST)
     halves = ask(validate=first)
     (check,) = halves["checks"]
     assert "other half" in check["sentence"]
@@ -215,3 +266,57 @@ def test_a_hidden_run_is_predicted_from_another_or_from_its_other_half(run, ask,
     assert any("nearest" in note for note in slow["notes"])
     assert found["code"] == EXIT_OVER_BUDGET
     assert page.read_text().count("<svg") >= 4
+
+
+def test_turns_without_a_reply_are_told(run, ask) -> None:
+    quick = run("QUICK")
+    silent = run("SILENT", "DEAD")
+    for name in ("SILENT", "DEAD"):  # nobody has measured what is mute, or fails
+        with pytest.raises(NothingMeasured, match=f"{FEWEST} of {FEWEST} turns of {name}"):
+            ask(name)
+    with pytest.raises(NothingMeasured, match=f"{silent} holds no turn that can be used"):
+        ask("QUICK", runs=f"{quick},{silent}")
+
+
+def test_a_price_that_is_unknown_is_no_price_of_nothing(run, ask) -> None:
+    run("CHARGED")
+    found = ask("CHARGED", budget=["cost_per_turn <= 1"], capacity=True)
+    assert found["code"] == EXIT_UNDECIDED
+    assert "price of a Component is not known" in found["verdicts"][0]["sentence"]
+    assert found["capacity"]["most"] is None
+
+
+def test_limits_of_the_clusters_own_that_are_not_predicted_leave_it_decided(run, ask) -> None:
+    run("STRICT")
+    found = ask("STRICT")
+    assert found["code"] == 0
+    assert found["verdicts"] == []
+    assert any("completed >= 0.99" in note for note in found["notes"])
+
+
+def test_runs_are_named_and_what_makes_no_sense_is_refused(
+    run, ask, tmp_path, folders, capsys, monkeypatch
+) -> None:
+    run("QUICK", name="before")
+    second = run("QUICK")
+    assert ask("QUICK", runs="before,last")["figures"]
+    assert ask(validate="last", runs="before")["run"] == second
+    with pytest.raises(InvalidRequest, match="names no Run"):
+        ask("QUICK", runs=" ,")
+    with pytest.raises(InvalidRequest, match="leave out CLUSTER, --capacity"):
+        ask("QUICK", validate="last", capacity=True)
+
+    monkeypatch.setattr("turnlab.cli.predict.predict_it", lambda _: pytest.fail("too soon"))
+    with pytest.raises(OutputFailed):
+        ask("QUICK", out=tmp_path)
+    monkeypatch.undo()
+
+    page = tmp_path / "new" / "quick.html"
+    assert ask("QUICK", out=page)["figures"]
+    assert page.read_text().count("QUICK, predicted") == 2  # the title, and the line above
+
+    clusters, modules = folders
+    predict(validate="last", clusters=[clusters], modules=[modules], turns=200)
+    told = capsys.readouterr().out
+    assert "QUICK (streamed)\n" in told
+    assert all(len(line) <= 80 for line in told.splitlines())

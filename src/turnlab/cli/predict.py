@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +24,10 @@ from turnlab.bench.predict.validation import validate as validate_run
 from turnlab.bench.predict.view import prediction_view, validation_view
 from turnlab.bench.predict.what_if import parse_seconds
 from turnlab.bench.verdict import Outcome
+from turnlab.cli.reporting import check_place, write_text
 from turnlab.cli.session import ClusterFolders, ModuleFolders, Parts, find_parts
 from turnlab.clusters import make_plan
-from turnlab.errors import InvalidRequest, OutputFailed
+from turnlab.errors import InvalidRequest, NothingMeasured
 from turnlab.host import host_facts
 from turnlab.tracks import Mode
 
@@ -79,7 +80,8 @@ def predict(
     runs: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B", help="Only these Runs; by default the newest of this hardware."
+            metavar="A,B",
+            help="Only these Runs, by id, name or `last`; else the newest of this hardware.",
         ),
     ] = None,
     budget: Annotated[
@@ -105,8 +107,20 @@ def predict(
     Exit code 0: the budget would be kept, or there is none; 1: it cannot be predicted; 2: it would
     not be kept, or (--validate) an error is larger than is tolerated; 3: too few measurements.
     """
+    if out is not None:
+        check_place(out)
     parts = find_parts(clusters, modules)
     if validate is not None:
+        beside = {
+            "CLUSTER": cluster,
+            "--capacity": capacity,
+            "--set": set_,
+            "--use": use,
+            "--workers": workers,
+            "--cores": cores,
+            "--budget": budget,
+        }
+        _alone([name for name, value in beside.items() if value])
         groups = _groups(runs, parts)
         return _validate(validate, groups, parts, turns=turns, seed=seed, out=out, told=as_json_)
     if cluster is None:
@@ -128,6 +142,15 @@ def predict(
     return _predict(asked, runs, parts, parse_seconds(pause) if capacity else None, out, as_json_)
 
 
+def _alone(beside: Sequence[str]) -> None:
+    """Raise InvalidRequest for what a Run is not held against."""
+    if beside:
+        raise InvalidRequest(
+            f"--validate predicts a Run as it was: leave out {', '.join(beside)}, or predict a "
+            "CLUSTER without --validate."
+        )
+
+
 def _predict(
     asked: Asked,
     runs: str | None,
@@ -147,7 +170,7 @@ def _predict(
     advice = advise(found, library, components) if failed else None
     most = capacity_of(question, pause_s=pause_s) if pause_s is not None else None
     if out is not None:
-        _write(out, prediction_page(found, advice, most))
+        write_text(out, prediction_page(found, advice, most))
     if told:
         typer.echo(json.dumps(as_json(found, advice, most), allow_nan=False, default=str))
     else:
@@ -157,7 +180,7 @@ def _predict(
 
 
 def _validate(
-    run_id: str,
+    run: str,
     groups: list[Group],
     parts: Parts,
     *,
@@ -166,15 +189,18 @@ def _validate(
     out: Path | None,
     told: bool,
 ) -> int:
+    run_id = _ids([run])[0]
     if not any(group.run_id == run_id for group in groups):
         groups = groups + _load([run_id], parts)
     found = validate_run(run_id, groups, turns=turns, seed=seed)
     if out is not None:
-        _write(out, validation_page(found))
+        write_text(out, validation_page(found))
     if told:
         typer.echo(json.dumps(validation_json(found)))
     else:
         Console(highlight=False).print(validation_view(found))
+    if found.right is None:
+        return EXIT_UNDECIDED
     return 0 if found.right else EXIT_OVER_BUDGET
 
 
@@ -187,19 +213,33 @@ def _groups(runs: str | None, parts: Parts, tasks: Collection[str] = ()) -> list
     # Only now: the models cannot be imported before the settings are known.
     from turnlab.server.traces import run_ids
 
-    if runs is not None:
-        return _load([each.strip() for each in runs.split(",") if each.strip()], parts)
-    return _load(run_ids(host_facts(), tasks), parts)
+    if runs is None:
+        return _load(run_ids(host_facts(), tasks), parts)
+    named = [each.strip() for each in runs.split(",") if each.strip()]
+    if not named:
+        raise InvalidRequest("--runs names no Run; write their ids or names: --runs A,B.")
+    ids = _ids(named)
+    groups = _load(ids, parts)
+    for run_id in ids:
+        if not any(group.turns for group in groups if group.run_id == run_id):
+            raise NothingMeasured(_nothing(run_id, groups))
+    return groups
+
+
+def _nothing(run_id: str, groups: Sequence[Group]) -> str:
+    lost = sum(group.lost for group in groups if group.run_id == run_id)
+    why = f": {lost} failed or gave no sound" if lost else ""
+    return f"{run_id} holds no turn that can be used{why}; leave it out of --runs."
+
+
+def _ids(named: Sequence[str]) -> list[str]:
+    """Of Runs by their ids or names, or `last`, each once. Raises UnknownRun."""
+    from turnlab.server.runs import get_run
+
+    return list(dict.fromkeys(get_run(each).id for each in named))
 
 
 def _load(run_ids: list[str], parts: Parts) -> list[Group]:
     from turnlab.server.traces import load_groups
 
     return load_groups(run_ids, parts.registry)
-
-
-def _write(place: Path, page: str) -> None:
-    try:
-        place.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise OutputFailed(f"{place} cannot be written: {error.strerror}.") from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+from django.db.models import Count, Q, QuerySet
 
 from turnlab.bench.predict.parts import parts_of_pins
 from turnlab.bench.predict.records import Group, TracedTask, TracedTurn
@@ -12,19 +15,23 @@ from turnlab.modules.registry import Registry
 from turnlab.profiles import SpanKind
 from turnlab.runs import Run
 from turnlab.server import models
-from turnlab.server.runs import get_run
+from turnlab.server.runs import get_run, of_run
 from turnlab.tasks import TaskStatus
 from turnlab.tracks import TrackStatus
 
 MOST_RUNS = 50
 """How many Runs are read unless they are named: the newest, which are nearest to what there is."""
 
+_AT_ONCE = 200
+"""Tracks whose traces are read at the same time."""
+
 _TRACK = ("track_id", "cluster", "mode", "turn_id", "repeat", "speech_s", "last_voiced_s")
 _TASK = ("track_id", "name", "result_json", "trace")
 
 
 def load_groups(run_ids: Sequence[str], registry: Registry) -> list[Group]:
-    """What the Runs recorded, by Run, Cluster and mode; warm-ups and what failed are left out.
+    """What the Runs recorded, by Run, Cluster and mode; of what failed or was not heard only how
+    many there were. Warm-ups are left out.
 
     Raises UnknownRun.
     """
@@ -51,12 +58,13 @@ def run_ids(
 
 def _groups(run: Run, registry: Registry) -> Iterator[Group]:
     turns: dict[tuple[str, str], list[TracedTurn]] = defaultdict(list)
-    tasks = _tasks(run.id)
-    for row in _tracks(run.id):
-        made = tasks.pop(row["track_id"], {})
-        if made:
-            turns[row["cluster"], row["mode"]].append(_turn(row, made))
-    for (cluster, mode), found in turns.items():
+    for rows in _batches(run.id):
+        tasks = _tasks([row["track_id"] for row in rows])
+        for row in rows:
+            if made := tasks.get(row["track_id"]):
+                turns[row["cluster"], row["mode"]].append(_turn(row, made))
+    lost = _lost(run.id)
+    for cluster, mode in dict.fromkeys((*turns, *lost)):
         pinned = run.pins["clusters"].get(cluster)
         if pinned is None:
             continue
@@ -70,8 +78,10 @@ def _groups(run: Run, registry: Registry) -> Iterator[Group]:
             cores=int(host.get("cores") or 1),
             hardware=hardware(host),
             began=run.created_at.isoformat(),
-            parts=parts_of_pins(pinned["components"], registry),
-            turns=tuple(found),
+            parts=parts_of_pins(pinned["components"], registry, run.pins),
+            turns=tuple(turns.get((cluster, mode), ())),
+            dataset=run.dataset_hash,
+            lost=lost[cluster, mode],
         )
 
 
@@ -80,24 +90,41 @@ def hardware(host: Mapping[str, Any]) -> str:
     return f"{host.get('processor')}, {host.get('cores')} cores, {host.get('system')}"
 
 
-def _tracks(run_id: str) -> Iterator[dict[str, Any]]:
-    rows = models.Track.objects.filter(
-        run_id=run_id,
+def _heard(run_id: str) -> QuerySet[models.Track]:
+    return models.Track.objects.filter(
+        of_run(run_id),
         repeat__gt=0,
         status=TrackStatus.COMPLETED.value,
         voice_to_voice_s__isnull=False,
-    ).order_by("created_at", "track_id")
+    )
+
+
+def _lost(run_id: str) -> Counter[tuple[str, str]]:
+    """How many Tracks of each Cluster and mode failed, or ended without a sound."""
+    silent = Q(status=TrackStatus.COMPLETED.value, voice_to_voice_s__isnull=True)
+    rows = models.Track.objects.filter(
+        of_run(run_id), Q(status=TrackStatus.FAILED.value) | silent, repeat__gt=0
+    ).order_by()
+    counted = rows.values_list("cluster", "mode").annotate(count=Count("*"))
+    return Counter({(cluster, mode): count for cluster, mode, count in counted})
+
+
+def _batches(run_id: str) -> Iterator[list[dict[str, Any]]]:
+    """Tracks, so many at a time that their traces fit into memory beside what is made of them."""
     columns = (*_TRACK, "voice_to_voice_s", "spans", "created_at")
-    yield from rows.values(*columns).iterator(chunk_size=500)
+    rows = _heard(run_id).order_by("created_at", "track_id").values(*columns)
+    left = rows.iterator(chunk_size=_AT_ONCE)
+    while batch := list(islice(left, _AT_ONCE)):
+        yield batch
 
 
-def _tasks(run_id: str) -> dict[str, dict[str, TracedTask]]:
+def _tasks(track_ids: Sequence[str]) -> dict[str, dict[str, TracedTask]]:
     """By Track and Component."""
     found: dict[str, dict[str, TracedTask]] = defaultdict(dict)
     rows = models.Task.objects.filter(
-        track__run_id=run_id, track__repeat__gt=0, status=TaskStatus.COMPLETED.value
+        track_id__in=track_ids, status=TaskStatus.COMPLETED.value
     ).order_by("created_at", "id")
-    for row in rows.values(*_TASK).iterator(chunk_size=500):
+    for row in rows.values(*_TASK):
         if row["trace"].get("end"):
             found[row["track_id"]][row["name"]] = _task(row)
     return found
@@ -135,6 +162,12 @@ def _task(row: Mapping[str, Any]) -> TracedTask:
 
 
 def _cost(profile: Mapping[str, Any]) -> float | None:
-    """US dollars; 0 of what is charged by nobody, None where the price is unknown."""
-    cost = profile.get("cost_usd", 0.0)
-    return None if cost is None else float(cost)
+    """US dollars; 0 of what is charged by nobody, None where the price is unknown.
+
+    Some Modules tell a cost for each of several calls.
+    """
+    if "cost_usd" not in profile:
+        return None if profile.get("usage") else 0.0
+    cost = profile["cost_usd"]
+    costs = cost if isinstance(cost, list) else [cost]
+    return None if None in costs else float(sum(costs))

@@ -10,8 +10,9 @@ import numpy as np
 from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.library import FEWEST, Library
 from turnlab.bench.predict.path import CROWDING, QUEUE
-from turnlab.bench.predict.prediction import Prediction, Question, changed, kept, scaled, simulate
+from turnlab.bench.predict.prediction import Prediction, Question, changed, scaled, simulate
 from turnlab.bench.predict.records import Part
+from turnlab.bench.predict.rulings import kept, told
 from turnlab.bench.predict.sources import Pool
 from turnlab.bench.predict.workload import Played
 from turnlab.errors import TurnlabError
@@ -41,7 +42,8 @@ class Option:
     component: str = ""
     p50_s: float
     p95_s: float
-    kept: bool
+    kept: bool | None
+    """Whether all limits would be kept; None where that is not known."""
     cost_usd: float | None = 0.0
     """A turn, of the whole Cluster; None where a price is not known."""
     rank: int = FREE
@@ -68,7 +70,11 @@ class Advice:
 
 def advise(prediction: Prediction, library: Library, parts: dict[str, Part]) -> Advice:
     """What single change would meet the budget, where it is not met."""
-    question = replace(prediction.question, turns=min(TURNS, prediction.question.turns))
+    question = replace(
+        prediction.question,
+        turns=min(TURNS, prediction.question.turns),
+        limits=told(prediction.question.limits, prediction.played),
+    )
     tried = [
         *_modes(question, library, parts),
         *_components(question, library, parts),
@@ -88,14 +94,14 @@ def _order(option: Option) -> tuple[bool, int, float, float]:
 
 
 def _sentence(options: tuple[Option, ...], question: Question) -> str:
-    told = " and ".join(f"`{limit}`" for limit in question.limits)
+    budget = " and ".join(f"`{limit}`" for limit in question.limits)
     best = next((option for option in options if option.kept), None)
     if best is None:
-        return f"No single change that was tried would keep {told}."
-    return f"The cheapest single change that would keep {told}: {best.sentence}."
+        return f"No single change that was tried would keep {budget}."
+    return f"The cheapest single change that would keep {budget}: {best.sentence}."
 
 
-def _option(question: Question, played: Played, **told: object) -> Option:
+def _option(question: Question, played: Played, **about: object) -> Option:
     half, most = np.quantile(played.voice_to_voice_s, (0.5, 0.95))
     cost = float(np.mean(played.costs_usd))
     return Option(
@@ -103,7 +109,7 @@ def _option(question: Question, played: Played, **told: object) -> Option:
         p95_s=float(most),
         kept=kept(question.limits, played),
         cost_usd=None if np.isnan(cost) else cost,
-        **told,  # type: ignore[arg-type]
+        **about,  # type: ignore[arg-type]
     )
 
 

@@ -10,6 +10,7 @@ from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.library import Library
 from turnlab.bench.predict.prediction import Question
 from turnlab.bench.predict.records import Part
+from turnlab.bench.predict.rulings import is_predicted, require_predicted
 from turnlab.bench.predict.sources import Pool
 from turnlab.bench.predict.stage import Setting
 from turnlab.bench.predict.what_if import (
@@ -61,7 +62,9 @@ def question_of(
             "No Run of this machine has been recorded; run `turnlab bench --clusters "
             f"{asked.cluster} --dataset DIR` first, or name Runs with --runs."
         )
-    limits = tuple(map(parse_limit, asked.budget)) or tuple(own)
+    wanted = tuple(dict.fromkeys(map(parse_limit, asked.budget)))
+    limits = tuple(require_predicted(limit, parts) for limit in wanted)
+    limits = limits or tuple(filter(is_predicted, own))
     changes = tuple(parse_change(text, parts) for text in asked.changes)
     chosen = {use.component: _chosen(use, library, parts) for use in _uses(asked, parts)}
     company = Company(
@@ -83,9 +86,16 @@ def question_of(
         setting=setting,
         load=Load(at_once=asked.concurrency),
         limits=limits,
+        not_predicted=() if wanted else tuple(each for each in own if not is_predicted(each)),
+        lost=tuple(library.lost({asked.cluster, *_clusters(company)})),
         turns=asked.turns,
         seed=asked.seed,
     )
+
+
+def _clusters(company: Company) -> set[str]:
+    """Those that its measurements come from."""
+    return {source.pool.first.cluster for source in company.sources.values()}
 
 
 def _uses(asked: Asked, parts: Mapping[str, Part]) -> list[Use]:
@@ -96,7 +106,9 @@ def _cores(asked: Asked, company: Company) -> float:
     if asked.cores is None:
         return max(source.pool.first.cores for source in company.sources.values())
     if not 0 < asked.cores <= MOST_CORES:
-        raise InvalidWhatIf(f"--cores {asked.cores:g} is not between 0 and {MOST_CORES:,}.")
+        raise InvalidWhatIf(
+            f"--cores {asked.cores:g}: give a number above 0, {MOST_CORES:,} at most."
+        )
     return asked.cores
 
 
@@ -117,7 +129,8 @@ def _chosen(use: Use, library: Library, parts: Mapping[str, Part]) -> tuple[Pool
                     f"{use.measured_as} makes {made}, but {use.component} makes {wanted}."
                 )
             return pool, use.measured_as
-    there_are = ", ".join(f"{p.first.run_id}:{p.first.cluster}" for p in library.pools[-5:])
+    places = dict.fromkeys(f"{p.first.run_id}:{p.first.cluster}" for p in library.pools)
+    there_are = ", ".join(list(places)[-5:])
     raise InvalidWhatIf(
         f"There are no measurements of {use.cluster} in {use.run_id} among those that are used"
         + (f"; the newest are {there_are}." if there_are else ".")

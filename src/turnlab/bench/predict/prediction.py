@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from turnlab.bench.budget import check_limit
+from turnlab.bench.evidence import Evidence
 from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.path import KINDS
+from turnlab.bench.predict.rulings import Ruling, groups_of, rule
 from turnlab.bench.predict.stage import Setting
 from turnlab.bench.predict.what_if import Change
-from turnlab.bench.predict.workload import Floats, Load, Played, play
+from turnlab.bench.predict.workload import Load, Played, play
 from turnlab.bench.statistics import Resampling, quantile, quantile_interval
-from turnlab.bench.verdict import Judgement, Outcome, judge_values
 from turnlab.clusters.budget import Limit
 from turnlab.reports.run_report import Figure
 
 LEVELS = (0.5, 0.9, 0.95, 0.99)
 RISK = 0.05
-
-PREDICTED = ("voice_to_voice", "end", "cost_per_turn")
-"""Metrics that a budget can name here; `end` is that of the last Component's work."""
 
 FASTER = 0.9
 SENSITIVITY_TURNS = 2_000
@@ -38,6 +35,11 @@ class Question:
     setting: Setting
     load: Load = field(default_factory=Load)
     limits: tuple[Limit, ...] = ()
+    """Those that can be predicted."""
+    not_predicted: tuple[Limit, ...] = ()
+    """The Cluster's other ones, which nothing is said of."""
+    lost: tuple[str, ...] = ()
+    """What was measured of it that is no part of this, in words."""
     turns: int = 2_000
     seed: int = 0
 
@@ -59,16 +61,6 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ruling:
-    """What becomes of one limit."""
-
-    limit: Limit
-    outcome: Outcome
-    value: float | None
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What was predicted."""
 
@@ -80,7 +72,7 @@ class Prediction:
     shares: tuple[Share, ...]
     rulings: tuple[Ruling, ...]
     measured_turns: int
-    """Of the Component with the fewest measurements."""
+    """Different turns of the dataset that it is made of, repetitions not counted."""
     per_minute: float
     """Turns a minute, all that are at once together."""
 
@@ -91,8 +83,8 @@ class Prediction:
 
 
 def needed(level: float) -> int:
-    """How many turns must be measured for this quantile: that the largest of n lies above it has
-    the chance 1 - level**n, which must be 95 %."""
+    """How many different turns must be measured for this quantile: that the largest of n lies above
+    it has the chance 1 - level**n, which must be 95 %."""
     return math.ceil(math.log(RISK) / math.log(level)) if level > 0.5 else 5
 
 
@@ -121,17 +113,18 @@ def simulate(question: Question) -> Played:
 def figures(played: Played, measured_turns: int) -> dict[str, Figure]:
     """Quantiles with intervals from drawing the measured turns anew."""
     values = played.voice_to_voice_s
-    groups = np.unique(played.turn_ids, return_inverse=True)[1].astype(np.int64)
+    groups = groups_of(played)
     draws = Resampling(groups).quantiles(values, LEVELS)
+    evidence = Evidence(values, groups)
     found = {}
     for level, drawn in zip(LEVELS, draws, strict=True):
         name = f"voice_to_voice.p{level * 100:g}"
         lacking = needed(level) - measured_turns
         if lacking > 0:
-            why = f"measured in {measured_turns} turns; it takes {lacking} more"
+            why = f"measured in {measured_turns} different turns; it takes {lacking} more"
             found[name] = Figure(value=None, n=measured_turns, why=why)
             continue
-        ends = quantile_interval(drawn, values, groups, level)
+        ends = quantile_interval(drawn, evidence, level)
         found[name] = Figure(
             value=quantile(values, level),
             low=ends.low,
@@ -140,66 +133,6 @@ def figures(played: Played, measured_turns: int) -> dict[str, Figure]:
             note=ends.note,
         )
     return found
-
-
-def rule(limit: Limit, played: Played, measured_turns: int) -> Ruling:
-    """Whether the limit would be kept. So many simulated turns know no more than the measured ones:
-    the verdict is that of as many turns as were measured, spread as the simulated ones are."""
-    name = check_limit(limit)
-    if name.component or name.metric.name not in PREDICTED:
-        sentence = f"`{limit}` is not predicted; there are {', '.join(PREDICTED)}."
-        return Ruling(limit=limit, outcome=Outcome.UNDECIDED, value=None, sentence=sentence)
-    values = _values(played, name.metric.name)
-    if name.level is None:
-        return _of_mean(limit, values)
-    count = min(measured_turns, len(values))
-    spread = np.quantile(values, (np.arange(count) + 0.5) / count, method="nearest")
-    judged: Judgement = judge_values(spread, limit)
-    return Ruling(
-        limit=limit,
-        outcome=judged.outcome,
-        value=quantile(values, name.level),
-        sentence=judged.sentence,
-    )
-
-
-def _values(played: Played, metric: str) -> Floats:
-    columns = {
-        "voice_to_voice": played.voice_to_voice_s,
-        "end": played.ends_s,
-        "cost_per_turn": played.costs_usd,
-    }
-    return columns[metric]
-
-
-def _of_mean(limit: Limit, values: Floats) -> Ruling:
-    value = float(np.mean(values))
-    if math.isnan(value):
-        sentence = f"`{limit}` cannot be told: the price of a Component is not known."
-        return Ruling(limit=limit, outcome=Outcome.UNDECIDED, value=None, sentence=sentence)
-    kept = limit.keeps(value)
-    sentence = f"`{limit}` would {'' if kept else 'not '}be kept: it would be {value:.4g}."
-    return Ruling(
-        limit=limit,
-        outcome=Outcome.PASS if kept else Outcome.FAIL,
-        value=value,
-        sentence=sentence,
-    )
-
-
-def kept(limits: Sequence[Limit], played: Played) -> bool:
-    """Whether all limits that are predicted would be kept, taking the simulated turns at their
-    word."""
-    for limit in limits:
-        name = check_limit(limit)
-        if name.component or name.metric.name not in PREDICTED:
-            continue
-        values = _values(played, name.metric.name)
-        level = name.level
-        found = float(np.mean(values)) if level is None else quantile(values, level)
-        if not limit.keeps(found):
-            return False
-    return True
 
 
 def changed(question: Question, *changes: Change) -> Question:

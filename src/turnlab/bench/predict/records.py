@@ -34,12 +34,14 @@ class Part:
     can_pause: bool = False
     instance: str = ""
     """Components of equal instance share places."""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    """Versions or hashes of the engines and models that it uses, where they are known."""
 
     @property
     def key(self) -> str:
         """Equal for Components that do the same, whatever they read from."""
         told = [self.task_name, self.version, self.code, dict(self.params), self.produces]
-        return _hash(told)
+        return _hash([*told, dict(self.made_with)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,19 @@ class Group:
     parts: Mapping[str, Part]
     """By name, in the Cluster's order."""
     turns: tuple[TracedTurn, ...]
+    dataset: str = ""
+    """The hash of the dataset that its turns are of: equal ids in another one are other turns."""
+    lost: int = 0
+    """Tracks that failed, or ended without a reply that was heard; no part of `turns`."""
+
+    def question(self, turn: TracedTurn) -> str:
+        """Equal for repetitions of one turn of one dataset, in whichever Run."""
+        return f"{self.dataset}/{turn.turn_id}"
+
+    @property
+    def questions(self) -> list[str]:
+        """The different turns of the dataset that it holds, in order."""
+        return sorted({self.question(turn) for turn in self.turns})
 
     def __str__(self) -> str:
         return f"{self.run_id}:{self.cluster}"

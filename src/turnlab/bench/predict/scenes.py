@@ -75,6 +75,7 @@ class Scene:
     gap_s: float
     """From the end of the turn to the next one's beginning."""
     turn_id: str
+    """Group.question of what the user said."""
     cost_usd: float | None = 0.0
 
 

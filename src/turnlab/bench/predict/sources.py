@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from turnlab.bench.predict.steps import Script
 
 SAME, ELSEWHERE, NEAREST = 0, 1, 2
 """How near: the same Component on the same input; the same on that of others; one with other
-parameters."""
+parameters, or with other versions of its engine or model."""
 
 Conditions = tuple[str, str]
 """Mode and pace."""
@@ -41,32 +41,41 @@ class Pool:
 
     @cached_property
     def turns(self) -> dict[str, list[Where]]:
-        """By turn of the dataset: where each of its repetitions is."""
+        """By turn of the dataset (Group.question): where each of its repetitions is."""
         found: dict[str, list[Where]] = defaultdict(list)
         for number, group in enumerate(self.raw):
             for place, turn in enumerate(group.turns):
-                found[turn.turn_id].append((number, place))
+                found[group.question(turn)].append((number, place))
         return dict(found)
 
     def of(self, part: str) -> dict[str, list[Where]]:
         """The same of those in which the Component had a Task."""
         found = {
-            turn_id: [where for where in places if part in self.turn(where).tasks]
-            for turn_id, places in self.turns.items()
+            question: [where for where in places if part in self.turn(where).tasks]
+            for question, places in self.turns.items()
         }
-        return {turn_id: places for turn_id, places in found.items() if places}
+        return {question: places for question, places in found.items() if places}
 
     def turn(self, where: Where) -> TracedTurn:
         """One of its turns."""
         return self.raw[where[0]].turns[where[1]]
+
+    def question(self, where: Where) -> str:
+        """Of which turn of the dataset that is a repetition."""
+        return self.raw[where[0]].question(self.turn(where))
 
     def script(self, where: Where, part: str) -> Script:
         """What a Component did in it."""
         return self.groups[where[0]].scripts[where[1]][part]
 
     def count(self, part: str) -> int:
-        """How many Tasks of it there are."""
-        return sum(part in turn.tasks for group in self.raw for turn in group.turns)
+        """In how many different turns of the dataset it was measured. Repetitions tell how much
+        one turn varies, nothing of others."""
+        return len(self.of(part))
+
+    def tasks(self, part: str) -> int:
+        """How many of it there are, repetitions counted."""
+        return sum(len(places) for places in self.of(part).values())
 
     def scripts(self, part: str) -> Iterable[Script]:
         """All of its Tasks."""
@@ -113,7 +122,7 @@ class Source:
         if self.chosen:
             told.append(f"measurements of {self.name}, as asked for")
         elif self.level == NEAREST:
-            told.append("other parameters, the nearest that were measured")
+            told.append(self._nearest)
         elif self.level == ELSEWHERE:
             told.append("measured on the output of other Components")
         if self.twin is not None:
@@ -123,3 +132,28 @@ class Source:
         if self.pool.first.concurrency > 1:
             told.append(f"measured at concurrency {self.pool.first.concurrency}")
         return "; ".join(told)
+
+    @property
+    def _nearest(self) -> str:
+        other = self.pool.first.parts[self.name]
+        told = unlike_versions(self.part.made_with, other.made_with)
+        if not told:
+            return "other parameters, the nearest that were measured"
+        also = "other parameters and " if dict(self.part.params) != dict(other.params) else ""
+        return f"the nearest that were measured, with {also}{', '.join(told)}"
+
+
+def unlike_versions(now: Mapping[str, str], then: Mapping[str, str]) -> list[str]:
+    """In words: each engine and model of which there was another one."""
+    names = sorted({*now, *then})
+    return [
+        f"{name} {_short(then.get(name))}, not {_short(now.get(name))}"
+        for name in names
+        if now.get(name) != then.get(name)
+    ]
+
+
+def _short(version: str | None) -> str:
+    if version is None:
+        return "of an unknown version"
+    return version if len(version) < 60 else version[:12]

@@ -7,20 +7,45 @@ from typing import Any
 from turnlab.bench.predict.advice import Advice
 from turnlab.bench.predict.capacity import Capacity
 from turnlab.bench.predict.prediction import Prediction, Question, Share
-from turnlab.bench.predict.validation import LEVELS, TOLERANCES, Check, Validation
+from turnlab.bench.predict.validation import LEVELS, Check, Validation
 from turnlab.reports.run_report import Figure
-from turnlab.reports.run_values import known, with_interval
+from turnlab.reports.run_values import amount, known, number
 
 
 def headline(found: Prediction) -> str:
     """Where, how fast, and from how much."""
     half = found.figures["voice_to_voice.p50"]
     most = found.figures["voice_to_voice.p95"]
-    told = f"{found.question.cluster} would answer after {with_interval(half, 's')}"
+    told = f"{found.question.cluster} would answer after {with_ends(half)}"
     told += " in the median"
     if most.value is not None:
-        told += f", {with_interval(most, 's')} in the 95th percentile"
+        told += f", {with_ends(most)} in the 95th percentile"
     return f"{told} ({conditions(found.question)})."
+
+
+def ends(figure: Figure) -> str:
+    """The interval, such as `0.601–0.633`, also where both ends are told alike; `-` for none."""  # noqa: RUF002
+    low, high = number(figure.low, "s"), number(figure.high, "s")
+    if figure.low is None or figure.high is None:
+        return f"from {low}" if figure.low is not None else f"up to {high}" if figure.high else "-"
+    return f"{low}–{high}"  # noqa: RUF001
+
+
+def with_ends(figure: Figure) -> str:
+    """Such as `0.618 s (0.601–0.633)`."""  # noqa: RUF002
+    between = ends(figure)
+    return amount(figure.value, "s") + ("" if between == "-" else f" ({between})")
+
+
+def saved(seconds: float) -> str:
+    """What being faster gives, such as `-12 ms`; `0 ms` of less than half of one."""
+    milliseconds = round(-seconds * 1000)
+    return f"{milliseconds:+d} ms" if milliseconds else "0 ms"
+
+
+def verdict(right: bool | None) -> str:
+    """Of an error."""
+    return "too few to tell" if right is None else "right" if right else "WRONG"
 
 
 def conditions(question: Question) -> str:
@@ -63,6 +88,8 @@ _KINDS = {
 def notes(found: Prediction) -> list[str]:
     """What is to be known of the measurements."""
     told = [f"{share.component}: {share.note}." for share in found.shares if share.note]
+    told += found.question.lost
+    told += [f"`{limit}` is not predicted." for limit in found.question.not_predicted]
     if not found.question.company.shared:
         told.append(
             "The Components were measured on different turns, so that a question that is long for "
@@ -186,7 +213,7 @@ def _check(check: Check) -> dict[str, Any]:
         "errors": {
             f"p{level * 100:g}": {
                 **_figure(check.errors[level]),
-                "tolerated": TOLERANCES[check.sort][LEVELS.index(level)],
+                "tolerated": check.tolerated(level),
                 "right": check.right(level),
             }
             for level in LEVELS

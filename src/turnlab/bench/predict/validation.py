@@ -48,11 +48,19 @@ class Check:
         """Such as `CLUSTER (streamed)`."""
         return f"{self.group.cluster} ({self.group.mode})"
 
+    def tolerated(self, level: float) -> float:
+        """How large an error is still right."""
+        return TOLERANCES[self.sort][LEVELS.index(level)]
+
     def right(self, level: float) -> bool | None:
-        """Whether the error is within what is tolerated; None where it is not known."""
-        error = self.errors[level].value
-        allowed = TOLERANCES[self.sort][LEVELS.index(level)]
-        return None if error is None else abs(error) <= allowed
+        """Whether the error is within what is tolerated: True if its whole interval is, False if
+        none of it is, None where so few turns do not tell."""
+        error, allowed = self.errors[level], self.tolerated(level)
+        if error.low is None or error.high is None:
+            return None
+        if -allowed <= error.low and error.high <= allowed:
+            return True
+        return False if error.low > allowed or error.high < -allowed else None
 
     @property
     def sentence(self) -> str:
@@ -76,9 +84,11 @@ class Validation:
     checks: tuple[Check, ...]
 
     @property
-    def right(self) -> bool:
-        """Whether no error is larger than what is tolerated."""
-        return not any(c.right(level) is False for c in self.checks for level in LEVELS)
+    def right(self) -> bool | None:
+        """True if every error is within what is tolerated, False if one is not, None where too few
+        turns do not tell."""
+        found = {check.right(level) for check in self.checks for level in LEVELS}
+        return False if False in found else None if None in found else True
 
 
 def validate(
@@ -89,11 +99,9 @@ def validate(
     Where no other has its Components, half of its own turns are hidden instead, by turn of the
     dataset. Raises NothingMeasured, TooFewMeasurements.
     """
-    hidden = [group for group in groups if group.run_id == run_id]
+    hidden = [group for group in groups if group.run_id == run_id and group.turns]
     if not hidden:
-        raise NothingMeasured(
-            f"{run_id} holds no turn whose reply was heard; run `turnlab bench` first."
-        )
+        raise NothingMeasured(f"{run_id} holds no turn that can be used: no reply was heard.")
     others = [group for group in groups if group.run_id != run_id]
     return Validation(
         run_id=run_id,
@@ -103,9 +111,10 @@ def validate(
 
 def check(group: Group, others: Sequence[Group], *, turns: int = 2_000, seed: int = 0) -> Check:
     """Predict one Group from others. Raises as `validate`."""
-    if len(group.turns) < FEWEST:
+    if (count := len(group.questions)) < FEWEST:
         raise TooFewMeasurements(
-            f"{group} holds {len(group.turns)} turns; to compare takes {FEWEST} at least."
+            f"{group} holds {count} turns of the dataset, repetitions not counted; to compare "
+            f"takes {FEWEST} at least."
         )
     held, trained_on = group, "other Runs"
     try:
@@ -117,11 +126,11 @@ def check(group: Group, others: Sequence[Group], *, turns: int = 2_000, seed: in
     sources = company.sources.values()
     elsewhere = any(source.level for source in sources)
     sort = "crowded" if group.concurrency > 1 else "new" if elsewhere else "measured"
-    wanted = {turn.turn_id for turn in held.turns}
+    wanted = set(held.questions)
     scenes = company.scenes(turns, seed)
     same = [scene for scene in scenes if scene.turn_id in wanted]
     setting = Setting(mode=Mode(group.mode), cores=group.cores)
-    block = len({turn.turn_id for turn in group.turns}) if group.concurrency > 1 else None
+    block = len(group.questions) if group.concurrency > 1 else None
     load = Load(at_once=group.concurrency, block=block)
     predicted = play(same or scenes, setting, load, turns, seed)
     return Check(
@@ -129,11 +138,9 @@ def check(group: Group, others: Sequence[Group], *, turns: int = 2_000, seed: in
         sort=sort,
         measured=np.sort([turn.voice_to_voice_s for turn in held.turns]),
         predicted=np.sort(predicted.voice_to_voice_s),
-        errors=_errors(
-            held, predicted.voice_to_voice_s, predicted.turn_ids, company.measured_turns
-        ),
+        errors=_errors(held, predicted.voice_to_voice_s, predicted.turn_ids, company),
         trained_on=trained_on,
-        notes=tuple(f"{s.part.name}: {s.note}" for s in sources if s.note),
+        notes=(*(f"{s.part.name}: {s.note}" for s in sources if s.note), *Library([group]).lost()),
     )
 
 
@@ -145,8 +152,7 @@ def _company(group: Group, others: Sequence[Group]) -> Company:
 
 def _halves(group: Group) -> tuple[Group, Group]:
     """Every other turn of the dataset, and the rest."""
-    ids = sorted({turn.turn_id for turn in group.turns})
-    hidden = set(ids[::2])
+    hidden = {question.partition("/")[2] for question in group.questions[::2]}
     return (
         replace(group, turns=tuple(t for t in group.turns if t.turn_id in hidden)),
         replace(group, turns=tuple(t for t in group.turns if t.turn_id not in hidden)),
@@ -154,12 +160,17 @@ def _halves(group: Group) -> tuple[Group, Group]:
 
 
 def _errors(
-    group: Group, predicted: Floats, predicted_ids: Sequence[str], trained: int
+    group: Group, predicted: Floats, predicted_ids: Sequence[str], company: Company
 ) -> dict[float, Figure]:
     """Relative errors; their intervals from drawing the turns of the dataset anew, the same for
-    what was measured and what was predicted where both have them."""
+    what was measured and what was predicted where both have them.
+
+    Repetitions count for whether an error is told: it is about these very turns. How far it goes
+    for others is in the interval, for which they do not count.
+    """
+    trained = min(source.pool.tasks(source.name) for source in company.sources.values())
     measured = np.array([turn.voice_to_voice_s for turn in group.turns])
-    ids = [turn.turn_id for turn in group.turns]
+    ids = [group.question(turn) for turn in group.turns]
     together = np.unique([*ids, *predicted_ids], return_inverse=True)[1].astype(np.int64)
     nothing = np.full(len(predicted), np.nan), np.full(len(measured), np.nan)
     columns = np.concatenate([measured, nothing[0]]), np.concatenate([nothing[1], predicted])

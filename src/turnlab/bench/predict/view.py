@@ -9,10 +9,10 @@ from rich.table import Table
 from turnlab.bench.predict.advice import Advice
 from turnlab.bench.predict.capacity import Capacity
 from turnlab.bench.predict.prediction import Prediction
-from turnlab.bench.predict.told import critical, headline, notes
-from turnlab.bench.predict.validation import LEVELS, TOLERANCES, Validation
+from turnlab.bench.predict.told import critical, ends, headline, notes, saved, verdict
+from turnlab.bench.predict.validation import LEVELS, Check, Validation
 from turnlab.bench.statistics import quantile
-from turnlab.reports.run_values import number, with_interval
+from turnlab.reports.run_values import number
 from turnlab.reports.terminal import Line
 
 _STYLES = {"pass": "bold green", "fail": "bold red", "undecided": "bold yellow"}
@@ -46,10 +46,8 @@ def _figures(found: Prediction) -> RenderableType:
     table = _table("voice to voice, s", "predicted", "95 % interval")
     for name, figure in found.figures.items():
         if figure.value is not None:
-            whole = with_interval(figure, "s")
             told = number(figure.value, "s")
-            ends = whole.removeprefix(f"{told} s").strip(" ()")
-            table.add_row(name.removeprefix("voice_to_voice."), told, ends or "-")
+            table.add_row(name.removeprefix("voice_to_voice."), told, ends(figure))
     table.add_row("mean", number(found.mean_s, "s"), "")
     return table
 
@@ -64,8 +62,8 @@ def _components(found: Prediction) -> RenderableType:
             number(each.seconds["model"], "s"),
             number(each.seconds["crowding"], "s"),
             number(waits_s, "s"),
-            f"{-each.faster_p50_s * 1000:+.0f} ms",
-            f"{-each.faster_p95_s * 1000:+.0f} ms",
+            saved(each.faster_p50_s),
+            saved(each.faster_p95_s),
         )
     return table
 
@@ -74,7 +72,7 @@ def _options(advice: Advice) -> RenderableType:
     table = _table("change", "p50, s", "p95, s", "USD a turn", "in budget")
     for each in advice.options:
         cost = "?" if each.cost_usd is None else f"{each.cost_usd:.4f}" if each.cost_usd else "0"
-        kept = "yes" if each.kept else "no"
+        kept = "?" if each.kept is None else "yes" if each.kept else "no"
         table.add_row(each.what, number(each.p50_s, "s"), number(each.p95_s, "s"), cost, kept)
     return table
 
@@ -94,23 +92,30 @@ def _curve(capacity: Capacity) -> RenderableType:
 
 
 def validation_view(found: Validation) -> RenderableType:
-    """Measured, predicted, and by how much it is off."""
-    table = _table("Cluster", "", "measured", "predicted", "off by", "tolerated", "")
+    """Measured, predicted, and by how much it is off, a table a Cluster."""
+    parts: list[RenderableType] = []
     for check in found.checks:
-        for level in LEVELS:
-            error = check.errors[level]
-            if error.value is None:
-                table.add_row(check.name, f"p{level * 100:g}", "", "", error.why, "", "")
-                continue
-            table.add_row(
-                check.name,
-                f"p{level * 100:g}",
-                number(quantile(check.measured, level), "s"),
-                number(quantile(check.predicted, level), "s"),
-                f"{error.value * 100:+.1f} %",
-                f"{TOLERANCES[check.sort][LEVELS.index(level)] * 100:.0f} %",
-                "right" if check.right(level) else "WRONG",
-            )
-    lines = [Line(check.sentence) for check in found.checks]
-    told = [Line(f"note: {note}", "dim") for check in found.checks for note in check.notes]
-    return Group(table, *lines, *told)
+        parts += [Line(check.name, "bold"), _errors(check), Line(check.sentence)]
+    parts += [
+        Line(f"note: {check.name}: {note}", "dim") for check in found.checks for note in check.notes
+    ]
+    return Group(*parts)
+
+
+def _errors(check: Check) -> RenderableType:
+    table = _table("", "measured", "predicted", "off by", "tolerated", "")
+    for level in LEVELS:
+        error = check.errors[level]
+        name = f"p{level * 100:g}"
+        if error.value is None:
+            table.add_row(name, "", "", "", "", "too few to tell")
+            continue
+        table.add_row(
+            name,
+            number(quantile(check.measured, level), "s"),
+            number(quantile(check.predicted, level), "s"),
+            f"{error.value * 100:+.1f} %",
+            f"{check.tolerated(level) * 100:.0f} %",
+            verdict(check.right(level)),
+        )
+    return table

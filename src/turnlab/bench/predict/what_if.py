@@ -158,7 +158,9 @@ def _distribution(name: str, numbers: str, text: str) -> Draw:
         )
     make, meanings = _DISTRIBUTIONS[name]
     given = [part.strip() for part in numbers.split(",")]
-    if len(given) != len(meanings) or not all(re.fullmatch(_NUMBER, part) for part in given):
+    if wrong := [part for part in given if part and not re.fullmatch(_NUMBER, part)]:
+        raise InvalidWhatIf(f"{text[:80]!r}: {wrong[0][:40]!r} is no number of seconds.")
+    if len(given) != len(meanings) or not all(given):
         raise InvalidWhatIf(f"{text[:80]!r}: {name} takes {len(meanings)}: {', '.join(meanings)}.")
     values = [_within(float(part), 0.0, _LONGEST_S, text) for part in given]
     try:

@@ -14,6 +14,7 @@ from turnlab.bench.predict.scenes import Scene
 from turnlab.bench.predict.stage import Playing, Process, Setting, Stage
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _MOST_S = 1e9
 
