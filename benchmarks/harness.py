@@ -26,11 +26,11 @@ from rich.console import Console
 from benchmarks.journal import hardware
 from benchmarks.parts.figures import Ratio, quantile, ratio
 from turnlab.audio import Pace
-from turnlab.bench.dataset import DatasetTurn
-from turnlab.bench.harness import Assignment, Harness
+from turnlab.bench.datasets.dataset import DatasetTurn
 from turnlab.bench.questions import QUESTIONS, make_questions
-from turnlab.bench.recordings import Recordings
-from turnlab.bench.schedule import Job, schedule
+from turnlab.bench.replay.harness import Assignment, Harness
+from turnlab.bench.replay.recordings import Recordings
+from turnlab.bench.replay.schedule import Job, schedule
 from turnlab.cli.bench_progress import BenchProgress
 from turnlab.cli.session import find_parts, open_runner, require_models
 from turnlab.clusters import Plan, make_plan

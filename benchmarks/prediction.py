@@ -35,11 +35,11 @@ import numpy as np
 import soundfile
 
 from benchmarks.journal import hardware
+from turnlab.bench.datasets.starter_texts import ASKED
+from turnlab.bench.measuring.statistics import quantile
 from turnlab.bench.predict.page import validation_page
 from turnlab.bench.predict.records import Group
 from turnlab.bench.predict.validation import LEVELS, TOLERANCES, Check, Validation, check
-from turnlab.bench.starter_texts import ASKED
-from turnlab.bench.statistics import quantile
 from turnlab.modules.text2speech import Text2Speech
 
 PLAIN = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from turnlab.bench.dataset import Dataset
+from turnlab.bench.datasets.dataset import Dataset
 from turnlab.runs import Run, RunStatus, new_run_id
 from turnlab.tasks import new_id
 

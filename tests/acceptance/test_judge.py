@@ -17,9 +17,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.judging import columns
-from turnlab.bench.rubric import load_rubric
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.judging.rubric import load_rubric
+from turnlab.bench.judging.scores import columns
 from turnlab.cli.judge import judge
 from turnlab.errors import (
     InvalidDataset,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from turnlab.audio import Pace
-from turnlab.bench.dataset import DatasetTurn
-from turnlab.bench.harness import Assignment, Harness, Monitor
-from turnlab.bench.schedule import Entrant, Job, schedule, warm_ups
+from turnlab.bench.datasets.dataset import DatasetTurn
+from turnlab.bench.replay.harness import Assignment, Harness, Monitor
+from turnlab.bench.replay.schedule import Entrant, Job, schedule, warm_ups
 from turnlab.chunks import Audio, Reply, Speech, Transcript
 from turnlab.clock import Clock
 from turnlab.clusters.plan import make_plan

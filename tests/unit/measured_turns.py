@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from turnlab.bench.measures import ComponentMeasures, Measured, Subject, Values
+from turnlab.bench.measuring.measures import ComponentMeasures, Measured, Subject, Values
 from turnlab.profiles import SpanKind
 
 RUN = "R-20260101T000000-aaaaaa"

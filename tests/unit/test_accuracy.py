@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tests.unit.test_metrics import measured
-from turnlab.bench import accuracy
-from turnlab.bench.accuracy import Errors, Told, Transcripts, add_accuracy, retrieval_rank
-from turnlab.bench.dataset import Dataset, DatasetTurn
-from turnlab.bench.measures import Measured
-from turnlab.bench.metrics import estimate
+from turnlab.bench.datasets.dataset import Dataset, DatasetTurn
+from turnlab.bench.measuring import accuracy
+from turnlab.bench.measuring.accuracy import Errors, Told, Transcripts, add_accuracy, retrieval_rank
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.measuring.metrics import estimate
 from turnlab.errors import MissingPackage
 
 

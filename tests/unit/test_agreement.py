@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from turnlab.bench.agreement import FEWEST, Rated, agreement, krippendorff_alpha, spearman
+from turnlab.bench.judging.agreement import FEWEST, Rated, agreement, krippendorff_alpha, spearman
 
 NONE = math.nan
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.unit.measured_turns import turns_of
-from turnlab.bench.blame import Blame, blame
-from turnlab.bench.budget import parse_limit
-from turnlab.bench.measures import Measured
-from turnlab.bench.metrics import parse_metric
-from turnlab.bench.verdict import Outcome, judge
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.measuring.metrics import parse_metric
+from turnlab.bench.verdicts.blame import Blame, blame
+from turnlab.bench.verdicts.budget import parse_limit
+from turnlab.bench.verdicts.verdict import Outcome, judge
 from turnlab.profiles import SpanKind
 
 STT, LLM, TTS = (

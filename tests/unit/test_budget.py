@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from turnlab.bench.budget import check_limit, parse_limit, parse_limits
+from turnlab.bench.verdicts.budget import check_limit, parse_limit, parse_limits
 from turnlab.cli.lists import check_cluster
 from turnlab.clusters import load_cluster
 from turnlab.clusters.budget import Comparison, Limit, voice_to_voice

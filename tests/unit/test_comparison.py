@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.unit.measured_turns import OTHER_RUN, RUN, turns_of
-from turnlab.bench.claims import Difference
-from turnlab.bench.comparison import (
+from turnlab.bench.verdicts.claims import Difference
+from turnlab.bench.verdicts.comparison import (
     Comparison,
     check_comparable,
     compare,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.dataset_parts import png, wav, write_manifest
-from turnlab.bench import dataset_manifest
-from turnlab.bench.dataset import Dataset, DatasetProblems
+from turnlab.bench.datasets import manifest as dataset_manifest
+from turnlab.bench.datasets.dataset import Dataset, DatasetProblems
 from turnlab.errors import InvalidDataset
 
 A: dict[str, Any] = {"id": "a", "audio": "a.wav"}

@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.dataset_parts import png
 from tests.unit.test_records_server import NOW, make_track, write
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.dataset_where import parse_where
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.datasets.where import parse_where
 from turnlab.chunks import Audio, Image
 from turnlab.conversations import new_conversation_id
 from turnlab.errors import InvalidDataset, InvalidRequest, TurnlabError

@@ -21,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.dataset_parts import png, wav, write_manifest
-from turnlab.bench import dataset_huggingface
-from turnlab.bench.dataset import Dataset, DatasetProblems, DatasetTurn
-from turnlab.bench.dataset_huggingface import export_dataset
-from turnlab.bench.dataset_import import import_dataset
-from turnlab.bench.dataset_keys import KEYS
+from turnlab.bench.datasets import huggingface as dataset_huggingface
+from turnlab.bench.datasets.dataset import Dataset, DatasetProblems, DatasetTurn
+from turnlab.bench.datasets.huggingface import export_dataset
+from turnlab.bench.datasets.importing import import_dataset
+from turnlab.bench.datasets.keys import KEYS
 from turnlab.errors import InvalidDataset, InvalidRequest, MissingPackage
 
 SAVED = Path(__file__).parents[1] / "data" / "huggingface"

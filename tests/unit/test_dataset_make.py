@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.dataset_parts import png, wav
-from turnlab.bench.dataset import Dataset, DatasetProblems
-from turnlab.bench.dataset_files import Wrong
-from turnlab.bench.dataset_make import make_dataset
-from turnlab.bench.dataset_writer import Medium, new_dataset
+from turnlab.bench.datasets.dataset import Dataset, DatasetProblems
+from turnlab.bench.datasets.files import Wrong
+from turnlab.bench.datasets.make import make_dataset
+from turnlab.bench.datasets.writer import Medium, new_dataset
 from turnlab.errors import InvalidDataset
 
 

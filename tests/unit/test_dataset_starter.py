@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.starter import TURNS, Spoken, make_noise, make_starter, plan_spoken, vary
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.datasets.starter import (
+    TURNS,
+    Spoken,
+    make_noise,
+    make_starter,
+    plan_spoken,
+    vary,
+)
 
 
 @pytest.fixture(scope="module")

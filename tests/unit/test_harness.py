@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.unit.harness_rig import RUN, Bench, answers, hears, key, speaks, turns
-from turnlab.bench.schedule import schedule
+from turnlab.bench.replay.schedule import schedule
 from turnlab.chunks import Reply, Transcript
 from turnlab.conversations import Conversation
 from turnlab.errors import MissingModel, RecordingFailed

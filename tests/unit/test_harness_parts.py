@@ -16,10 +16,10 @@ from rich.console import Console
 
 from tests.unit.harness_rig import Bench, answers, hears, speaks, turns
 from turnlab.audio import RATE, Pace, open_recording
-from turnlab.bench import recordings as recordings_module
-from turnlab.bench.asked import Asked
-from turnlab.bench.pins import differences, git_facts, make_pins
-from turnlab.bench.recordings import Recordings
+from turnlab.bench.replay import recordings as recordings_module
+from turnlab.bench.replay.asked import Asked
+from turnlab.bench.replay.pins import differences, git_facts, make_pins
+from turnlab.bench.replay.recordings import Recordings
 from turnlab.chunks import Audio, Image, Reply, Transcript
 from turnlab.cli.bench_progress import NEWEST, BenchProgress
 from turnlab.clock import MonotonicClock

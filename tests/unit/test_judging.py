@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from turnlab.bench.dataset import DatasetTurn
-from turnlab.bench.human_scores import read_scores_file, scores_of_manifest
-from turnlab.bench.judge_model import (
+from turnlab.bench.datasets.dataset import DatasetTurn
+from turnlab.bench.judging.human_scores import read_scores_file, scores_of_manifest
+from turnlab.bench.judging.model import (
     PATIENCE,
     Judge,
     check_judge,
     judge_all,
     require_judge,
 )
-from turnlab.bench.judge_prompt import messages, read_scores, response_format
-from turnlab.bench.judge_report import agreements, figures
-from turnlab.bench.judging import (
+from turnlab.bench.judging.prompt import messages, read_scores, response_format
+from turnlab.bench.judging.report import agreements, figures
+from turnlab.bench.judging.rubric import Rubric, load_rubric
+from turnlab.bench.judging.scores import (
     Judged,
     JudgeScores,
     RecordedReply,
@@ -31,7 +32,6 @@ from turnlab.bench.judging import (
     columns,
     to_judge,
 )
-from turnlab.bench.rubric import Rubric, load_rubric
 from turnlab.conversations import Exchange
 from turnlab.errors import (
     InvalidDataset,

@@ -14,11 +14,11 @@ import pytest
 from django.db import connection
 
 from tests.api.postgres import postgres_server, records_at, server_programs
-from turnlab.bench.budget import parse_limits
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.measures import Measured
-from turnlab.bench.metrics import estimate
-from turnlab.bench.verdict import Outcome, judge
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.measuring.metrics import estimate
+from turnlab.bench.verdicts.budget import parse_limits
+from turnlab.bench.verdicts.verdict import Outcome, judge
 from turnlab.chunks import (
     Audio,
     Emotion,

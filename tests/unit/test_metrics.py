@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from turnlab.bench.measures import ComponentMeasures, Measured, Subject
-from turnlab.bench.metrics import (
+from turnlab.bench.measuring.measures import ComponentMeasures, Measured, Subject
+from turnlab.bench.measuring.metrics import (
     COMPONENT_METRICS,
     METRICS,
     Estimate,
@@ -17,8 +17,8 @@ from turnlab.bench.metrics import (
     estimates,
     parse_metric,
 )
-from turnlab.bench.pairing import paired_estimate
-from turnlab.bench.statistics import binomial_interval
+from turnlab.bench.measuring.pairing import paired_estimate
+from turnlab.bench.measuring.statistics import binomial_interval
 from turnlab.errors import InvalidBudget
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"

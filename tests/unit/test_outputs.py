@@ -9,11 +9,11 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 
 from tests.unit.measured_turns import RUN, turns_of
-from turnlab.bench.budget import parse_limits
-from turnlab.bench.comparison import compare
-from turnlab.bench.measures import Measured
-from turnlab.bench.outputs import junit, results, together
-from turnlab.bench.verdict import Judgement, Outcome, judge
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.verdicts.budget import parse_limits
+from turnlab.bench.verdicts.comparison import compare
+from turnlab.bench.verdicts.outputs import junit, results, together
+from turnlab.bench.verdicts.verdict import Judgement, Outcome, judge
 from turnlab.profiles import SpanKind
 from turnlab.runs import Run
 

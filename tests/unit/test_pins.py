@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from turnlab.bench.pins import differences, make_pins
+from turnlab.bench.replay.pins import differences, make_pins
 from turnlab.chunks import Chunk, Transcript
 from turnlab.clusters.plan import make_plan
 from turnlab.modules.base import Module

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.unit.predicting import group_of, run_turns, spoken
-from turnlab.bench.budget import parse_limit
 from turnlab.bench.predict.advice import advise
 from turnlab.bench.predict.asking import Asked, question_of
 from turnlab.bench.predict.capacity import capacity
@@ -22,7 +21,8 @@ from turnlab.bench.predict.sources import NEAREST, SAME
 from turnlab.bench.predict.told import ends, notes, saved
 from turnlab.bench.predict.validation import Check, Validation, check
 from turnlab.bench.predict.workload import Played
-from turnlab.bench.verdict import Outcome
+from turnlab.bench.verdicts.budget import parse_limit
+from turnlab.bench.verdicts.verdict import Outcome
 from turnlab.chunks import Audio, Reply, Speech, Transcript
 from turnlab.errors import InvalidBudget, InvalidWhatIf, TooFewMeasurements
 from turnlab.modules.registry import Registry

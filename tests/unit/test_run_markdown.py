@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.test_run_report_samples import findings, measured, teller
-from turnlab.bench.report import run_report
+from turnlab.bench.reporting.report import run_report
 from turnlab.reports.run_markdown import MOST_BYTES, markdown, plain
 from turnlab.reports.run_report import RunReport
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.unit.test_run_report_samples import RUN_ID, findings, measured, run, teller
 from tests.unit.test_run_terminal import printed
-from turnlab.bench.judging import JudgeScores
-from turnlab.bench.measures import Measured, Subject
-from turnlab.bench.pinned import command
-from turnlab.bench.report import Findings, run_report
-from turnlab.bench.report_components import INTERVALS_UP_TO
-from turnlab.bench.telling import landmarks, telling
+from turnlab.bench.judging.scores import JudgeScores
+from turnlab.bench.measuring.measures import Measured, Subject
+from turnlab.bench.reporting.components import INTERVALS_UP_TO
+from turnlab.bench.reporting.pinned import command
+from turnlab.bench.reporting.report import Findings, run_report
+from turnlab.bench.reporting.telling import landmarks, telling
 from turnlab.reports.run_markdown import markdown
 from turnlab.reports.run_page import render_run
 from turnlab.reports.run_report import RunReport

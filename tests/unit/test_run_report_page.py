@@ -15,8 +15,8 @@ import pytest
 from tests.unit.test_reports_page import NASTY, Reader, read
 from tests.unit.test_reports_samples import tone
 from tests.unit.test_run_report_samples import findings, measured, teller
-from turnlab.bench.measures import Measured
-from turnlab.bench.report import run_report
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.reporting.report import run_report
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports.run_page import render_run
 from turnlab.reports.run_pareto import axes, points

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from tests.unit.test_reports_samples import failed, turn
-from turnlab.bench.budget import parse_limit
-from turnlab.bench.measures import ComponentMeasures, Measured, Subject
-from turnlab.bench.report import Findings, Tell, compared
-from turnlab.bench.verdict import judge
+from turnlab.bench.measuring.measures import ComponentMeasures, Measured, Subject
+from turnlab.bench.reporting.report import Findings, Tell, compared
+from turnlab.bench.verdicts.budget import parse_limit
+from turnlab.bench.verdicts.verdict import judge
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports.turn import TurnReport
 from turnlab.runs import Run, RunStatus

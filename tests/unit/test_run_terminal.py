@@ -7,8 +7,8 @@ import io
 from rich.console import Console, RenderableType
 
 from tests.unit.measured_turns import OTHER_RUN, turns_of
-from turnlab.bench.comparison import compare
-from turnlab.bench.report_lines import comparison_report
+from turnlab.bench.reporting.lines import comparison_report
+from turnlab.bench.verdicts.comparison import compare
 from turnlab.reports.run_report import (
     ComparisonReport,
     DifferenceLine,

@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 import pytest
 
 from tests.unit.harness_rig import RUN, turns
-from turnlab.bench.schedule import Job, schedule, warm_ups
+from turnlab.bench.replay.schedule import Job, schedule, warm_ups
 from turnlab.tracks import Mode
 
 MODES = (Mode.STREAMED, Mode.CHAINED)

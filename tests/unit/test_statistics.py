@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from turnlab.bench import resampling as engine
-from turnlab.bench.distributions import beta_cdf, beta_quantile, normal_cdf, t_quantile
-from turnlab.bench.evidence import Evidence, percentile_bounds
-from turnlab.bench.statistics import (
+from turnlab.bench.measuring import resampling as engine
+from turnlab.bench.measuring.distributions import beta_cdf, beta_quantile, normal_cdf, t_quantile
+from turnlab.bench.measuring.evidence import Evidence, percentile_bounds
+from turnlab.bench.measuring.statistics import (
     Floats,
     Interval,
     Ints,

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from turnlab.bench.budget import parse_limit
-from turnlab.bench.evidence import (
+from turnlab.bench.measuring.evidence import (
     at_least,
     at_most,
     effective_turns,
     percentile_bounds,
     turns_until,
 )
-from turnlab.bench.verdict import Outcome, judge_turn, judge_turns, judge_values
+from turnlab.bench.verdicts.budget import parse_limit
+from turnlab.bench.verdicts.verdict import Outcome, judge_turn, judge_turns, judge_values
 from turnlab.errors import InvalidBudget
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.unit.measured_turns import turns_of
-from turnlab.bench.budget import parse_limit
-from turnlab.bench.measures import Measured
-from turnlab.bench.verdict import Judgement, Outcome, judge
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.verdicts.budget import parse_limit
+from turnlab.bench.verdicts.verdict import Judgement, Outcome, judge
 from turnlab.errors import InvalidBudget
 
 

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from turnlab.audio import Pace
-from turnlab.bench.asked import Asked
-from turnlab.bench.pinned import resume_command
+from turnlab.bench.replay.asked import Asked
+from turnlab.bench.reporting.pinned import resume_command
 from turnlab.cli import exit_codes
 from turnlab.cli.bench_end import Outputs, finish
 from turnlab.cli.bench_run import Bench, begun, replay, resumed

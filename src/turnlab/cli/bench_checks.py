@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from turnlab.bench.asked import Asked
-from turnlab.bench.budget import Limit, check_limit, parse_limits
-from turnlab.bench.dataset import Dataset, DatasetTurn
+from turnlab.bench.datasets.dataset import Dataset, DatasetTurn
+from turnlab.bench.replay.asked import Asked
+from turnlab.bench.verdicts.budget import Limit, check_limit, parse_limits
 from turnlab.chunks import Audio, Image
 from turnlab.cli.problems import tell_problems
 from turnlab.cli.session import Parts, find_parts, require_models

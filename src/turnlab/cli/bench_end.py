@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from turnlab.bench.asked import MODULES, folder_options
-from turnlab.bench.findings import Outcome
-from turnlab.bench.outputs import all_failed, junit, results, together
-from turnlab.bench.report import Findings
+from turnlab.bench.replay.asked import MODULES, folder_options
+from turnlab.bench.reporting.report import Findings
+from turnlab.bench.verdicts.findings import Outcome
+from turnlab.bench.verdicts.outputs import all_failed, junit, results, together
 from turnlab.cli import exit_codes
 from turnlab.cli.reporting import (
     STDOUT,

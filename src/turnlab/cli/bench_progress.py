@@ -14,8 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from turnlab.bench.harness import Monitor
-from turnlab.bench.schedule import Entrant, Job
+from turnlab.bench.replay.harness import Monitor
+from turnlab.bench.replay.schedule import Entrant, Job
 from turnlab.errors import TurnlabError
 from turnlab.reports.words import clean, so_many
 from turnlab.tracks import Track

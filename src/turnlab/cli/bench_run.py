@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from turnlab.bench.asked import Asked, Overrides
-from turnlab.bench.dataset import Dataset, DatasetTurn
-from turnlab.bench.harness import Assignment, Harness
-from turnlab.bench.pins import Differences, differences, make_pins
-from turnlab.bench.recordings import Recordings
-from turnlab.bench.schedule import Job, schedule, warm_ups
+from turnlab.bench.datasets.dataset import Dataset, DatasetTurn
+from turnlab.bench.replay.asked import Asked, Overrides
+from turnlab.bench.replay.harness import Assignment, Harness
+from turnlab.bench.replay.pins import Differences, differences, make_pins
+from turnlab.bench.replay.recordings import Recordings
+from turnlab.bench.replay.schedule import Job, schedule, warm_ups
 from turnlab.cli.bench_checks import checked, limits_of
 from turnlab.cli.bench_progress import BenchProgress
 from turnlab.cli.runs import open_runs

@@ -11,12 +11,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from turnlab.bench.comparison import TOLERANCE, Comparison, check_comparable, other_conditions
-from turnlab.bench.comparison import compare as compare_two
-from turnlab.bench.measures import Measured
-from turnlab.bench.outputs import junit as junit_of
-from turnlab.bench.outputs import results
-from turnlab.bench.report_lines import comparison_report
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.reporting.lines import comparison_report
+from turnlab.bench.verdicts.comparison import (
+    TOLERANCE,
+    Comparison,
+    check_comparable,
+    other_conditions,
+)
+from turnlab.bench.verdicts.comparison import compare as compare_two
+from turnlab.bench.verdicts.outputs import junit as junit_of
+from turnlab.bench.verdicts.outputs import results
 from turnlab.cli import exit_codes
 from turnlab.cli.problems import warn
 from turnlab.cli.reporting import write_text

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnlab.bench.dataset import Dataset, DatasetProblems
-from turnlab.bench.dataset_keys import MOST_TURNS
-from turnlab.bench.starter_texts import TURNS
+from turnlab.bench.datasets.dataset import Dataset, DatasetProblems
+from turnlab.bench.datasets.keys import MOST_TURNS
+from turnlab.bench.datasets.starter_texts import TURNS
 from turnlab.cli.dataset_exchange import convert_dataset, export_dataset, import_dataset
 from turnlab.cli.dataset_telling import (
     AsJson,
@@ -46,7 +46,7 @@ def make(
     NAME.txt is the transcript of NAME.wav, NAME.reply.txt a reply that would be right, NAME.png
     (or .jpg, .webp, .gif) a picture.
     """
-    from turnlab.bench.dataset_make import make_dataset
+    from turnlab.bench.datasets.make import make_dataset
 
     with all_told():
         make_dataset(folder, out, conversations=conversations)
@@ -107,7 +107,7 @@ def starter(
     as_json: AsJson = False,
 ) -> None:
     """Make the starter dataset: questions that the local voice speaks, and recordings of people."""
-    from turnlab.bench.starter import make_starter
+    from turnlab.bench.datasets.starter import make_starter
 
     make_starter(out, turns=turns, seed=seed)
     tell(Dataset.load(out), as_json)

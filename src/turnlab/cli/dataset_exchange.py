@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.dataset_where import parse_where
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.datasets.where import parse_where
 from turnlab.cli.dataset_telling import TOLD, AsJson, Folder, Out, all_told, summary_of, tell
 from turnlab.errors import InvalidRequest
 from turnlab.reports.words import clean
@@ -90,7 +90,7 @@ def import_dataset(
     Taken are what save_to_disk writes, Parquet files, and audiofolders with a metadata.csv or
     metadata.jsonl. A column that no key takes is kept in `extra`.
     """
-    from turnlab.bench import dataset_import
+    from turnlab.bench.datasets import importing as dataset_import
 
     with all_told():
         dataset_import.import_dataset(
@@ -111,7 +111,7 @@ def convert_dataset(
 
 
 def _to_huggingface(folder: Path, out: Path) -> Dataset:
-    from turnlab.bench import dataset_huggingface
+    from turnlab.bench.datasets import huggingface as dataset_huggingface
 
     found = Dataset.load(folder)
     dataset_huggingface.export_dataset(found, out)

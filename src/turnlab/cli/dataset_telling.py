@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from turnlab.bench.dataset import Dataset, DatasetProblems
+from turnlab.bench.datasets.dataset import Dataset, DatasetProblems
 from turnlab.reports.words import clean, so_many
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the dataset.", metavar="DIR")]

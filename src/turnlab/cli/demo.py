@@ -18,7 +18,7 @@ from rich.text import Text
 
 from turnlab.audio import RATE, Pace, RecordedTurn, Recording, open_recording
 from turnlab.bench.questions import make_questions
-from turnlab.bench.verdict import check_budget, judge_turns
+from turnlab.bench.verdicts.verdict import check_budget, judge_turns
 from turnlab.chunks import Audio
 from turnlab.cli.session import find_parts, open_runner, require_models, run_to_the_end
 from turnlab.cli.turns import report_of, wav_bytes, write_sound

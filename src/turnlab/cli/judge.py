@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from turnlab.bench.judge_model import check_judge
-from turnlab.bench.rubric import load_rubric
+from turnlab.bench.judging.model import check_judge
+from turnlab.bench.judging.rubric import load_rubric
 from turnlab.cli import exit_codes
 from turnlab.cli.judge_run import Request, judge_run, prepare
 from turnlab.cli.judge_show import print_result

@@ -13,12 +13,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from turnlab.bench.dataset import Dataset, DatasetTurn
-from turnlab.bench.human_scores import HumanScore, read_scores_file, scores_of_manifest
-from turnlab.bench.judge_model import Judge, JudgeParams, judge_all, require_judge
-from turnlab.bench.judge_report import Counts, Result, agreements, figures
-from turnlab.bench.judging import Judged, RecordedReply, ToJudge, to_judge
-from turnlab.bench.rubric import Rubric
+from turnlab.bench.datasets.dataset import Dataset, DatasetTurn
+from turnlab.bench.judging.human_scores import HumanScore, read_scores_file, scores_of_manifest
+from turnlab.bench.judging.model import Judge, JudgeParams, judge_all, require_judge
+from turnlab.bench.judging.report import Counts, Result, agreements, figures
+from turnlab.bench.judging.rubric import Rubric
+from turnlab.bench.judging.scores import Judged, RecordedReply, ToJudge, to_judge
 from turnlab.cli import exit_codes
 from turnlab.cli.session import open_queries
 from turnlab.errors import InvalidDataset, NothingMeasured, RunsDiffer, UnknownCluster

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnlab.bench.agreement import Agreement
-from turnlab.bench.judge_report import CriterionFigure, Result
-from turnlab.bench.metrics import Estimate
+from turnlab.bench.judging.agreement import Agreement
+from turnlab.bench.judging.report import CriterionFigure, Result
+from turnlab.bench.measuring.metrics import Estimate
 from turnlab.reports.words import clean
 
 SHOWN = 10

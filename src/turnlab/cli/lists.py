@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from turnlab.bench.budget import check_limit
+from turnlab.bench.verdicts.budget import check_limit
 from turnlab.cli.new import import_clusters, new_cluster, new_module
 from turnlab.cli.problems import missing_of, tell_problems, warn
 from turnlab.cli.session import ClusterFolders, ModuleFolders, find_parts, find_registry

@@ -23,7 +23,7 @@ from turnlab.bench.predict.told import as_json, validation_json
 from turnlab.bench.predict.validation import validate as validate_run
 from turnlab.bench.predict.view import prediction_view, validation_view
 from turnlab.bench.predict.what_if import parse_seconds
-from turnlab.bench.verdict import Outcome
+from turnlab.bench.verdicts.verdict import Outcome
 from turnlab.cli.reporting import check_place, write_text
 from turnlab.cli.session import ClusterFolders, ModuleFolders, Parts, find_parts
 from turnlab.clusters import make_plan

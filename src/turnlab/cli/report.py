@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from turnlab.bench.outputs import results
+from turnlab.bench.verdicts.outputs import results
 from turnlab.cli.reporting import (
     STDOUT,
     AudioPlace,

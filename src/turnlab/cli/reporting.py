@@ -13,12 +13,12 @@ from pathlib import Path
 
 import typer
 
-from turnlab.bench.budget import parse_limits
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.measures import Measured
-from turnlab.bench.report import Findings, compared, run_report
-from turnlab.bench.telling import MOST_TRACKS
-from turnlab.bench.verdict import judge
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.measuring.measures import Measured
+from turnlab.bench.reporting.report import Findings, compared, run_report
+from turnlab.bench.reporting.telling import MOST_TRACKS
+from turnlab.bench.verdicts.budget import parse_limits
+from turnlab.bench.verdicts.verdict import judge
 from turnlab.clusters.budget import Limit
 from turnlab.errors import OutputFailed, RunsDiffer
 from turnlab.home import make_folder

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from turnlab.audio import Pace, RecordedTurn, Recording, open_image, open_recording
-from turnlab.bench.verdict import check_budget
+from turnlab.bench.verdicts.verdict import check_budget
 from turnlab.chunks import Audio, Image
 from turnlab.cli import exit_codes
 from turnlab.cli.failures import show_error

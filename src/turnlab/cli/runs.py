@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from turnlab.bench.pinned import resume_command
+from turnlab.bench.reporting.pinned import resume_command
 from turnlab.cli.session import open_queries
 from turnlab.reports.words import clean, so_many
 from turnlab.runs import Run, RunStatus

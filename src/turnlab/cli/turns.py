@@ -11,7 +11,7 @@ from typing import Any
 import soundfile
 
 from turnlab.audio import RecordedTurn
-from turnlab.bench.verdict import judge_turn
+from turnlab.bench.verdicts.verdict import judge_turn
 from turnlab.chunks import Chunk, Emotion, Passages, Sound
 from turnlab.errors import OutputFailed
 from turnlab.reports.turn import TaskReport, TurnReport

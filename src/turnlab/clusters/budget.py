@@ -1,6 +1,7 @@
 """Limits that a Cluster is held to, such as `voice_to_voice.p95 <= 1.0`: how they are written.
 
-Which metrics there are, and which units they have, is known to `turnlab.bench.budget` alone.
+Which metrics there are, and which units they have, is known to `turnlab.bench.verdicts.budget`
+alone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from turnlab.bench.judging import JudgeScores, RecordedReply
+from turnlab.bench.judging.scores import JudgeScores, RecordedReply
 from turnlab.conversations import Exchange
 from turnlab.server import models
 from turnlab.server.retention import refused

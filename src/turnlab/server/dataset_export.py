@@ -16,9 +16,9 @@ from typing import Any
 from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 
-from turnlab.bench.dataset_files import Wrong
-from turnlab.bench.dataset_where import Where
-from turnlab.bench.dataset_writer import DatasetWriter, Medium, new_dataset
+from turnlab.bench.datasets.files import Wrong
+from turnlab.bench.datasets.where import Where
+from turnlab.bench.datasets.writer import DatasetWriter, Medium, new_dataset
 from turnlab.errors import InvalidDataset
 from turnlab.server import models
 from turnlab.server.retention import refused

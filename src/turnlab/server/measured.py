@@ -8,11 +8,17 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from turnlab.bench.accuracy import Transcripts, add_accuracy, leave_out, missing, references
-from turnlab.bench.collecting import Collector
-from turnlab.bench.dataset import Dataset
-from turnlab.bench.judging import columns
-from turnlab.bench.measures import Measured
+from turnlab.bench.datasets.dataset import Dataset
+from turnlab.bench.judging.scores import columns
+from turnlab.bench.measuring.accuracy import (
+    Transcripts,
+    add_accuracy,
+    leave_out,
+    missing,
+    references,
+)
+from turnlab.bench.measuring.collecting import Collector
+from turnlab.bench.measuring.measures import Measured
 from turnlab.errors import InvalidDataset
 from turnlab.runs import Run
 from turnlab.server.annotations import judge_scores

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 from pydantic_core import from_json
 
-from turnlab.bench.collecting import TASK, TRACK, Batch
+from turnlab.bench.measuring.collecting import TASK, TRACK, Batch
 from turnlab.tracks import TrackStatus
 
 _AT_ONCE = 100

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from turnlab.bench.budget import parse_limit
 from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.library import Library
 from turnlab.bench.predict.prediction import Question
@@ -21,6 +20,7 @@ from turnlab.bench.predict.what_if import (
     parse_workers,
 )
 from turnlab.bench.predict.workload import Load
+from turnlab.bench.verdicts.budget import parse_limit
 from turnlab.chunks import Speech
 from turnlab.clusters.budget import Limit
 from turnlab.errors import ClusterNotRunnable, InvalidWhatIf, NothingMeasured

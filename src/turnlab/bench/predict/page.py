@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from turnlab.bench.measuring.statistics import quantile
 from turnlab.bench.predict.advice import Advice
 from turnlab.bench.predict.capacity import Capacity
 from turnlab.bench.predict.curve import capacity_curve
@@ -22,7 +23,6 @@ from turnlab.bench.predict.told import (
 )
 from turnlab.bench.predict.validation import LEVELS, Check, Validation
 from turnlab.bench.predict.workload import Floats
-from turnlab.bench.statistics import quantile
 from turnlab.reports.page import facts_html, page_html, section
 from turnlab.reports.run_charts import shares
 from turnlab.reports.run_report import SubjectReport

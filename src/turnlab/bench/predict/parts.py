@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from turnlab.bench.pins import component_pins, depends_pins, model_pins
 from turnlab.bench.predict.records import Part
+from turnlab.bench.replay.pins import component_pins, depends_pins, model_pins
 from turnlab.clusters.plan import Plan, Step
 from turnlab.errors import TurnlabError
 from turnlab.host import host_facts

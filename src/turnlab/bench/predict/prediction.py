@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from turnlab.bench.evidence import Evidence
+from turnlab.bench.measuring.evidence import Evidence
+from turnlab.bench.measuring.statistics import Resampling, quantile, quantile_interval
 from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.path import KINDS
 from turnlab.bench.predict.rulings import Ruling, groups_of, rule
 from turnlab.bench.predict.stage import Setting
 from turnlab.bench.predict.what_if import Change
 from turnlab.bench.predict.workload import Load, Played, play
-from turnlab.bench.statistics import Resampling, quantile, quantile_interval
 from turnlab.clusters.budget import Limit
 from turnlab.reports.run_report import Figure
 

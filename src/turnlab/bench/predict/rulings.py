@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turnlab.bench.budget import check_limit
-from turnlab.bench.findings import FEWEST_GROUPS, decide
-from turnlab.bench.outcome import WORDS
+from turnlab.bench.measuring.statistics import Resampling, interval, quantile
 from turnlab.bench.predict.workload import Floats, Ints, Played
-from turnlab.bench.statistics import Resampling, interval, quantile
-from turnlab.bench.verdict import Judgement, Outcome, judge_values
+from turnlab.bench.verdicts.budget import check_limit
+from turnlab.bench.verdicts.findings import FEWEST_GROUPS, decide
+from turnlab.bench.verdicts.outcome import WORDS
+from turnlab.bench.verdicts.verdict import Judgement, Outcome, judge_values
 from turnlab.clusters.budget import Limit
 from turnlab.errors import InvalidBudget
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from turnlab.bench.measuring.statistics import Resampling, interval, quantile
 from turnlab.bench.predict.casting import Company
 from turnlab.bench.predict.library import FEWEST, Library
 from turnlab.bench.predict.prediction import needed
 from turnlab.bench.predict.records import Group
 from turnlab.bench.predict.stage import Setting
 from turnlab.bench.predict.workload import Floats, Load, play
-from turnlab.bench.statistics import Resampling, interval, quantile
 from turnlab.errors import NothingMeasured, TooFewMeasurements
 from turnlab.reports.run_report import Figure
 from turnlab.tracks import Mode

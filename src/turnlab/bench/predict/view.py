@@ -6,12 +6,12 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from turnlab.bench.measuring.statistics import quantile
 from turnlab.bench.predict.advice import Advice
 from turnlab.bench.predict.capacity import Capacity
 from turnlab.bench.predict.prediction import Prediction
 from turnlab.bench.predict.told import critical, ends, headline, notes, saved, verdict
 from turnlab.bench.predict.validation import LEVELS, Check, Validation
-from turnlab.bench.statistics import quantile
 from turnlab.reports.run_values import number
 from turnlab.reports.terminal import Line
 

@@ -1,0 +1,1 @@
+"""Turns to replay: folders with a manifest, made, checked, exchanged."""

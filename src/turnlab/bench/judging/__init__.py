@@ -1,0 +1,1 @@
+"""Replies judged by a language model, and how far it agrees with people."""

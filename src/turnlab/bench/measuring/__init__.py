@@ -1,0 +1,1 @@
+"""From rows to columns, from columns to figures with intervals."""

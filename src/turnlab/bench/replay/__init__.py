@@ -1,0 +1,1 @@
+"""Datasets through Clusters: in which order, by whom, pinned to what."""

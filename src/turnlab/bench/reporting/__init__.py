@@ -1,0 +1,1 @@
+"""From figures to the plain values that pages are drawn from."""
