@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def turnlab(home: Path) -> Turnlab:
             timeout=300,
             check=False,
             env={**os.environ, "TURNLAB_HOME": str(home), "COLUMNS": "100", **environment},
+            # Started in the background by a shell, a process ignores Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,10 +82,15 @@ def _text(json: str) -> str:
 
 
 def _batches(sql: str, parameters: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The columns of some rows at a time, never all of them in memory."""
-    with connection.chunked_cursor() as cursor:
+    """The columns of some rows at a time, never all of them in memory.
+
+    The next rows are read in a thread while the caller works on the last: both take about as long.
+    """
+    with connection.chunked_cursor() as cursor, ThreadPoolExecutor(1) as ahead:
         cursor.execute(sql, parameters)
-        while rows := cursor.fetchmany(_AT_ONCE):
+        coming = ahead.submit(cursor.fetchmany, _AT_ONCE)
+        while rows := coming.result():
+            coming = ahead.submit(cursor.fetchmany, _AT_ONCE)
             yield tuple(zip(*rows, strict=True))
 
 
