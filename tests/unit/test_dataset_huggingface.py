@@ -71,7 +71,7 @@ KNOWN = {
     "index": st.integers(0, 999_999),
     "emotion": st.dictionaries(TEXT, JSON, max_size=2),
     "passages": st.lists(TEXT, max_size=2),
-    "scores": st.dictionaries(TEXT, st.dictionaries(TEXT, st.integers(0, 5), max_size=2)),
+    "scores": st.dictionaries(NAME, st.dictionaries(TEXT, st.integers(0, 5), max_size=2)),
 }
 LINE = st.tuples(
     st.fixed_dictionaries(
