@@ -12,7 +12,7 @@ starter dataset:
 
 What is learnt from is recorded at the beginning and at the end (`--repeat` 2 and more).
 
-As it stands it takes about ten minutes on two cores, and wants the machine for itself. `--evaluate`
+As it stands it takes about twenty minutes on two cores, and wants the machine for itself. `--evaluate`
 runs nothing and holds what lies in `--home` against itself again.
 """
 
@@ -35,7 +35,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.journal import hardware
-from turnlab.bench.datasets.starter_texts import ASKED
+from turnlab.bench.datasets.starter_texts import ASKED, CONVERSATIONS
 from turnlab.bench.measuring.statistics import quantile
 from turnlab.bench.predict.page import validation_page
 from turnlab.bench.predict.records import Group
@@ -60,6 +60,9 @@ _FILES = {
     NEW: _EARS + _FEELING + _MODEL % "{text}{emotion}" + _VOICE,
 }
 
+QUESTIONS = [words for words, _ in ASKED]
+QUESTIONS += [words for _, turns in CONVERSATIONS for words, _ in turns]
+
 _SILENCE_S = (0.2, 0.3)
 """Before and after each question."""
 
@@ -70,7 +73,7 @@ def make_dataset(folder: Path, count: int) -> Path:
     voice = Text2Speech(Text2Speech.Params())
     voice.load()
     lines = []
-    for number, (words, _) in enumerate(ASKED[:count]):
+    for number, words in enumerate(QUESTIONS[:count]):
         samples, rate = voice.speak(words, voice.params)
         before, after = (np.zeros(int(s * rate), np.float32) for s in _SILENCE_S)
         name = f"question-{number:02d}"
@@ -210,7 +213,7 @@ def _say(what: str) -> None:
 def main() -> None:
     """Record, predict, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--questions", type=int, default=30, help="turns of the dataset (30)")
+    parser.add_argument("--questions", type=int, default=64, help="turns of the dataset (64)")
     parser.add_argument("--repeat", type=int, default=2, help="how often each (2)")
     parser.add_argument("--parts", default=",".join(USUAL), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--home", type=Path, help="keep what is recorded in this folder")

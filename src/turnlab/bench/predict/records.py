@@ -29,8 +29,8 @@ class Part:
     code: str | None = None
     places: int = 8
     """How many Tasks one instance has room for."""
-    lanes: int | None = None
-    """How many of them compute at once; None: all."""
+    lanes: int = 8
+    """How many of them compute at once; the others wait."""
     can_pause: bool = False
     instance: str = ""
     """Components of equal instance share places."""

@@ -12,14 +12,6 @@ from turnlab.machine import BACKGROUND
 NOTICE_S = 0.001
 """So soon after a Chunk a Component that can pause still notices that it must."""
 
-REREAD = 0.45
-"""What it takes to read a Chunk of one's own again, by what it took to make it (llama.cpp, SmolLM2:
-5.5 ms against 12 ms a token)."""
-
-BATCH = 16
-"""So many Chunks are read at once, and so often it can leave while it reads again; as the local
-language model's `batch_tokens`."""
-
 Process = Generator[Any, Any, None]
 
 
@@ -42,13 +34,13 @@ class Session:
         self._cores, self._desk = machine.cores, machine.desk
         self._role, self._trait, self._lanes = role, role.trait, lanes
         self._short_of_sound = short
+        self._seated = False
         self._call: Call | None = None
         self._began = False
-        self._done_s = 0.0
         self._asked = False
         # Of the Chunks that are being written, where it can be told to stop.
         self._job: Job | None = None
-        self._total_s = self._grain_s = 0.0
+        self._total_s = self._grain_s = self._least_s = 0.0
         self._stops_at_s: float | None = None
 
     @property
@@ -59,12 +51,15 @@ class Session:
     def leave(self) -> None:
         """Leave the call, if it is in one."""
         if self._call is not None:
-            if self._lanes is not None:
-                self._lanes.before = self
-                self._lanes.give()
             call, self._call = self._call, None
             self._asked = False
             self._desk.leave(call)
+
+    def end(self) -> None:
+        """The Task is over."""
+        self.leave()
+        if self._seated and self._lanes is not None:
+            self._lanes.give()
 
     def ask(self) -> None:
         """Somebody has come, or the sound has: leave if somebody is more urgent."""
@@ -83,60 +78,46 @@ class Session:
         left_s, first_s = piece.work_s, piece.first_s
         grain_s = piece.grain_s or self._trait.grain_s
         while left_s > 0:
-            if self._call is None:
+            entered = self._call is None
+            if entered:
                 yield from self._enter()
-                yield from self._read(self._again_s(), grain_s)
-                if self._asked and not first_s:  # nothing was gained
-                    yield from self._stand_back()
-                    continue
+                yield from self._resume()
             if first_s:
                 yield self._cores.begin(first_s, self._trait.cores, True).done
                 left_s, first_s = left_s - first_s, 0.0
                 continue
-            done_s = yield from self._written(left_s, grain_s)
+            done_s = yield from self._written(left_s, grain_s, entered)
             left_s -= done_s
             if left_s > 0:
-                yield from self._stand_back()
-        self._done_s += piece.work_s
+                self.leave()
+                yield from self._desk.turn(self.urgency, self)
 
-    def _read(self, work_s: float, grain_s: float) -> Process:
-        """Read again, batch by batch, until that is done or it must leave."""
-        batch_s = BATCH * REREAD * grain_s or work_s
-        while work_s > 0 and not self._asked:
-            part_s = min(work_s, batch_s)
-            yield self._cores.begin(part_s, self._trait.cores, True).done
-            work_s -= part_s
-
-    def _stand_back(self) -> Process:
-        self.leave()
-        yield from self._desk.turn(self.urgency, self)
-
-    def _again_s(self) -> float:
-        """What it costs to go on: to read all again if another Task was at the model meanwhile."""
+    def _resume(self) -> Process:
+        """What it costs to go on after having left."""
         began, self._began = self._began, True
-        if not began:
-            return 0.0
-        if self._lanes is None or self._lanes.before is self:
-            return self._trait.resumes_s
-        first_s = self._role.pieces[0].first_s
-        again_s = first_s + REREAD * max(0.0, self._done_s - first_s)
-        return max(self._trait.resumes_s, again_s)
+        if began and self._trait.resumes_s:
+            yield self._cores.begin(self._trait.resumes_s, self._trait.cores, True).done
 
     def _enter(self) -> Process:
+        if self._lanes is not None and not self._seated:
+            yield from self._lanes.take()
+            self._seated = True
         call = Call(self, self.urgency, self._trait.gives_way, self.ask)
         self._desk.enter(call)
         yield from self._desk.handover(call)
-        if self._lanes is not None:
-            yield from self._lanes.take()
         self._call = call
         self._asked = self._must_leave()
 
     def _must_leave(self) -> bool:
         return self._trait.gives_way and self._desk.urgent(self.urgency, self)
 
-    def _written(self, work_s: float, grain_s: float) -> Generator[Any, Any, float]:
-        """How much of its writing was done: all, or less where it had to leave."""
+    def _written(self, work_s: float, grain_s: float, entered: bool) -> Generator[Any, Any, float]:
+        """How much of its writing was done: all, or less where it had to leave.
+
+        One that has just `entered` writes a Chunk before it leaves.
+        """
         self._total_s, self._grain_s, self._stops_at_s = work_s, grain_s, None
+        self._least_s = grain_s if entered else 0.0
         self._job = self._cores.begin(work_s, self._trait.cores, True)
         if self._asked:
             self._shorten()
@@ -148,7 +129,7 @@ class Session:
         """Leave after the Chunk under way and the one that is begun before that is noticed."""
         assert self._job is not None
         done_s = self._total_s - self._cores.left_s(self._job)
-        boundary_s = self._boundary_s(done_s)
+        boundary_s = max(self._least_s, self._boundary_s(done_s))
         if boundary_s >= self._total_s - 1e-9:
             return  # it leaves with the next piece
         self._stops_at_s = boundary_s

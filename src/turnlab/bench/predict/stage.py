@@ -58,7 +58,7 @@ class Stage:
         room = self._rooms.get(part.instance)
         if room is None:
             count = self.setting.workers.get(part.name, 1)
-            lanes = Places(self.env, count * part.lanes) if part.lanes else None
+            lanes = Places(self.env, count * part.lanes) if part.lanes < part.places else None
             room = self._rooms[part.instance] = (Places(self.env, count * part.places), lanes)
         return room
 
@@ -120,7 +120,7 @@ class Playing:
             for piece in role.pieces:
                 yield from self._piece(place, role, piece, session)
         finally:
-            session.leave()
+            session.end()
             self._sessions.remove(session)
             places.give()
 

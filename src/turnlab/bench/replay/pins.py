@@ -127,6 +127,7 @@ def component_pins(step: Step) -> dict[str, Any]:
         "produces": step.produces.kind,
         "reads": {kind.kind: producer for kind, producer in step.reads.items()},
         "concurrency": module.concurrency,
+        "lanes": module.lanes(step.params),
         "instance": module.instance_key(step.params),
         "timeout_s": step.component.timeout_s or module.timeout_s,
     }
