@@ -12,8 +12,8 @@ starter dataset:
 
 What is learnt from is recorded at the beginning and at the end (`--repeat` 2 and more).
 
-As it stands it takes about twenty minutes on two cores, and wants the machine for itself. `--evaluate`
-runs nothing and holds what lies in `--home` against itself again.
+As it stands it takes about a quarter of an hour on two cores, and wants the machine for itself.
+`--evaluate` runs nothing and holds what lies in `--home` against itself again.
 """
 
 from __future__ import annotations

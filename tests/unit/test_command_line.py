@@ -115,3 +115,19 @@ def test_a_reader_that_has_gone_is_no_failure_to_tell_of(unbuffered: str) -> Non
         assert called("version", stdout=writes, unbuffered=unbuffered)[1] == ""
     finally:
         os.close(writes)
+
+
+def test_what_a_library_prints_does_not_come_between_figures() -> None:
+    told = (
+        "import os\n"
+        "from turnlab.cli.printing import figures_alone\n"
+        "with figures_alone():\n"
+        "    os.write(1, b'of a library in C\\n')\n"
+        "    print('of a Module')\n"
+        "print('{}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "{}\n"
+    assert sorted(done.stderr.splitlines()) == ["of a Module", "of a library in C"]

@@ -14,7 +14,6 @@ from turnlab.bench.verdicts.comparison import (
     Comparison,
     check_comparable,
     compare,
-    compare_all,
     shown_by_all,
 )
 from turnlab.errors import RunsDiffer
@@ -186,12 +185,20 @@ def test_subjects_that_share_no_turn_cannot_be_compared() -> None:
         compare(turns_of([0.5] * 10), other)
 
 
-def test_each_of_several_is_compared_with_the_first() -> None:
-    subjects = [turns_of(HARD.tolist(), cluster=name) for name in "ABC"]
-    assert [(each.a.cluster, each.b.cluster) for each in compare_all(subjects)] == [
-        ("A", "B"),
-        ("A", "C"),
-    ]
+def test_what_a_judge_gave_both_is_compared_too() -> None:
+    a, b = (turns_of(HARD.tolist(), cluster=name) for name in "AB")
+    a.columns["judge.helpful"] = np.tile([2.0, 3.0], len(HARD))[: len(HARD)]
+    b.columns["judge.helpful"] = a.columns["judge.helpful"] + 2.0
+    b.columns["judge.polite"] = a.columns["judge.helpful"]
+    rows = {each.metric: each for each in compare(a, b).rows}
+    assert rows["judge.helpful"].difference == pytest.approx(2.0)
+    assert rows["judge.helpful"].sentence == (
+        "B is 2.00 points of score better (2.00-2.00) in judged helpful than A."
+    )
+    assert not rows["judge.helpful"].regression
+    assert "judge.polite" not in rows
+    back = {each.metric: each for each in compare(b, a).rows}
+    assert back["judge.helpful"].regression
 
 
 def run(run_id: str, dataset: str, dataset_hash: str) -> Run:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +14,7 @@ from turnlab.bench.reporting.pinned import resume_command
 from turnlab.cli import exit_codes
 from turnlab.cli.bench_end import Outputs, finish
 from turnlab.cli.bench_run import Bench, begun, replay, resumed
+from turnlab.cli.printing import figures_alone
 from turnlab.cli.session import ModuleFolders, parse_overrides
 from turnlab.errors import InvalidRequest
 from turnlab.runs import RunStatus, check_run_name
@@ -88,8 +87,7 @@ def bench(
     outputs = Outputs(report=report, json=json_, junit=junit, markdown=markdown)
     outputs.check()
     console = Console(stderr=True, highlight=False)
-    # What Modules print must not come between the figures.
-    with redirect_stdout(sys.stderr):
+    with figures_alone():
         if resume is not None:
             what = (clusters, dataset, mode, repeat, concurrency, pace, budget, warm_up, only_tags)
             _refuse_with_resume((*what, name or None))

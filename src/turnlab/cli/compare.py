@@ -24,7 +24,7 @@ from turnlab.bench.verdicts.outputs import junit as junit_of
 from turnlab.bench.verdicts.outputs import results
 from turnlab.cli import exit_codes
 from turnlab.cli.problems import warn
-from turnlab.cli.reporting import write_text
+from turnlab.cli.reporting import dataset_of, write_text
 from turnlab.cli.session import open_queries
 from turnlab.errors import InvalidRequest, RunsDiffer, UnknownCluster
 from turnlab.reports.run_terminal import comparison_view
@@ -64,6 +64,10 @@ def compare(
         float,
         typer.Option(min=0, max=10, help="A regression is worse by more than this share."),
     ] = TOLERANCE,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="The dataset, if it is no longer where it was; for its references."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write regressions as JUnit XML.")] = None,
     fail_on_regression: Annotated[
@@ -77,7 +81,7 @@ def compare(
     """
     names = [name.strip() for name in (clusters or "").split(",") if name.strip()]
     sides = [_side(text, mode) for text in what[:MOST_SIDES]]
-    runs, measured = _load(sides, names)
+    runs, measured = _load(sides, names, dataset)
     held = [_held(side, measured, names) for side in sides]
     pairs = list(_pairs(sides, held))
     compared = [compare_two(a, b, tolerance=tolerance) for a, b in pairs]
@@ -100,10 +104,12 @@ def _side(text: str, mode: Mode | None) -> Side:
     return Side(run_id, cluster, named or str(mode or ""))
 
 
-def _load(sides: list[Side], names: Sequence[str]) -> tuple[list[Run], list[Measured]]:
+def _load(
+    sides: list[Side], names: Sequence[str], dataset: Path | None
+) -> tuple[list[Run], list[Measured]]:
     """The Runs, and what was measured in them; `sides` then have their ids.
 
-    Raises UnknownRun, RunsDiffer.
+    Raises UnknownRun, RunsDiffer, InvalidDataset.
     """
     open_queries()
     # Only now: the models cannot be imported before the settings are known.
@@ -118,7 +124,7 @@ def _load(sides: list[Side], names: Sequence[str]) -> tuple[list[Run], list[Meas
     warn(other_conditions(runs))
     wanted = [*names, *(side.cluster for side in sides)]
     only = None if "" in wanted and not names else [name for name in wanted if name]
-    return runs, load([run.id for run in runs], clusters=only)
+    return runs, load([run.id for run in runs], dataset_of(runs, dataset), clusters=only)
 
 
 def _held(side: Side, measured: Sequence[Measured], names: Sequence[str]) -> list[Measured]:

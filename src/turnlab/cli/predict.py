@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -164,6 +165,7 @@ def _predict(
     tasks = {part.task_name for part in components.values()}
     # A Run that is named with --use is there for another task, maybe.
     library = Library(_groups(runs, parts, () if asked.uses else tasks))
+    asked = replace(asked, uses=tuple(map(_with_id, asked.uses)))
     question = question_of(asked, library, components, plan.cluster.budget)
     found = predict_it(question)
     failed = any(each.outcome is Outcome.FAIL for each in found.rulings)
@@ -237,6 +239,15 @@ def _ids(named: Sequence[str]) -> list[str]:
     from turnlab.server.runs import get_run
 
     return list(dict.fromkeys(get_run(each).id for each in named))
+
+
+def _with_id(use: str) -> str:
+    """COMPONENT=RUN:CLUSTER, where the Run may be named in any way, with the Run's id."""
+    component, equals, place = use.partition("=")
+    run, colon, rest = place.partition(":")
+    if not (equals and colon and run.strip()):
+        return use
+    return f"{component}={_ids([run.strip()])[0]}:{rest}"
 
 
 def _load(run_ids: list[str], parts: Parts) -> list[Group]:

@@ -66,7 +66,7 @@ def find(
 
     limits = parse_limits(budget)
     runs = list({run.id: run for run in map(get_run, run_ids)}.values())
-    measured = load([run.id for run in runs], _the_dataset(dataset, runs))
+    measured = load([run.id for run in runs], dataset_of(runs, dataset))
     scores = judge_scores([run.id for run in runs])
     comparisons, why = compared(runs, measured)
     return Findings(
@@ -83,7 +83,9 @@ def find(
     )
 
 
-def _the_dataset(folder: Path | None, runs: Sequence[Run]) -> Dataset | None:
+def dataset_of(runs: Sequence[Run], folder: Path | None) -> Dataset | None:
+    """The dataset in a folder, if one is named. Raises InvalidDataset, and RunsDiffer if it is not
+    that of the Runs as it was."""
     if folder is None:
         return None
     found = Dataset.load(folder)

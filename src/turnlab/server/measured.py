@@ -22,7 +22,7 @@ from turnlab.bench.measuring.measures import Measured
 from turnlab.errors import InvalidDataset
 from turnlab.runs import Run
 from turnlab.server.annotations import judge_scores
-from turnlab.server.measured_rows import read_tasks, read_tracks, without_garbage_collection
+from turnlab.server.measured_rows import read_turns, without_garbage_collection
 from turnlab.server.runs import get_run
 from turnlab.server.turn_details import turn_reports
 
@@ -53,10 +53,8 @@ def load(
 def _measured(run: Run, dataset: Dataset | str, clusters: Sequence[str] | None) -> list[Measured]:
     """Those of one Run; `dataset` says why there is none where there is none."""
     collector = Collector(run, references(dataset) if isinstance(dataset, Dataset) else ())
-    for tracks in read_tracks(run.id, clusters):
-        collector.add_tracks(tracks)
-    for tasks in read_tasks(run.id, clusters):
-        collector.add_tasks(tasks)
+    for turns in read_turns(run.id, clusters):
+        collector.add(turns)
     measured, told = collector.measured(), collector.told
     transcripts = Transcripts() if told.heard and not missing() else None
     for each in measured:

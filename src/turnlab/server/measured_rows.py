@@ -21,8 +21,8 @@ from turnlab.tracks import TrackStatus
 _AT_ONCE = 100
 
 
-def read_tracks(run_id: str, clusters: Sequence[str] | None) -> Iterator[Batch]:
-    """The Tracks of a Run in order of beginning, as Collector.add_tracks takes them."""
+def read_turns(run_id: str, clusters: Sequence[str] | None) -> Iterator[Batch]:
+    """The Tracks of a Run in order of beginning, each with its Tasks, for Collector.add."""
     wanted, parameters = _wanted(run_id, clusters)
     done = f"track.status = '{TrackStatus.COMPLETED.value}'"
     columns = {name: f"track.{name}" for name in TRACK} | {
@@ -30,27 +30,41 @@ def read_tracks(run_id: str, clusters: Sequence[str] | None) -> Iterator[Batch]:
         "peak_mib": _number("track.resources", "peak_mib"),
         "spans": f"CASE WHEN {done} AND track.voice_to_voice_s IS NOT NULL"
         f" THEN {_text('track.spans')} ELSE '[]' END",
+        "tasks": _tasks(),
     }
     for batch in _batches(
         f"SELECT {', '.join(columns.values())} FROM turnlab_track AS track WHERE {wanted}"
         " ORDER BY track.created_at, track.track_id",
         parameters,
     ):
-        named = dict(zip(TRACK, batch, strict=True))
-        yield named | {"spans": _parsed(named["spans"])}
+        named = dict(zip(columns, batch, strict=True))
+        yield named | {name: _parsed(named[name]) for name in ("spans", "tasks")}
 
 
-def read_tasks(run_id: str, clusters: Sequence[str] | None) -> Iterator[Batch]:
-    """The Tasks of a Run in no particular order, as Collector.add_tasks takes them."""
-    wanted, parameters = _wanted(run_id, clusters)
-    columns = {name: f"task.{name}" for name in TASK} | {"result": _text("task.result_json")}
-    for batch in _batches(
-        f"SELECT {', '.join(columns.values())} FROM turnlab_track AS track"
-        f" JOIN turnlab_task AS task ON task.track_id = track.track_id WHERE {wanted}",
-        parameters,
-    ):
-        named = dict(zip(TASK, batch, strict=True))
-        yield named | {"result": _parsed(named["result"])}
+def _tasks() -> str:
+    """The Tasks of a Track as one JSON text: of each what TASK names, as a list.
+
+    One row for a turn and not one for each Task, since making a row holds Python's lock.
+    """
+    fields = [_quoted(f"task.{name}") for name in TASK[:-1]]
+    told = " || ',' || ".join([*fields, _text(f"task.{TASK[-1]}")])
+    task = f"'[' || {told} || ']'"
+    return (
+        f"(SELECT {_joined(task)} FROM turnlab_task AS task WHERE task.track_id = track.track_id)"
+    )
+
+
+def _quoted(column: str) -> str:
+    """A text as JSON."""
+    if connection.vendor == "postgresql":
+        return f"CAST(to_json({column}) AS text)"
+    return f"json_quote({column})"
+
+
+def _joined(text: str) -> str:
+    """A JSON list of texts that are JSON."""
+    together = "string_agg" if connection.vendor == "postgresql" else "group_concat"
+    return f"'[' || COALESCE({together}({text}, ','), '') || ']'"
 
 
 def _parsed(texts: Sequence[str]) -> list[Any]:

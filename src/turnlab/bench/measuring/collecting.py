@@ -41,17 +41,17 @@ TRACK = (
     *_NUMBERS,
     "spans",
 )
-"""What a Track's row holds; numbers may be None."""
+"""What a Track's row holds beside its `tasks`; numbers may be None."""
 
-TASK = ("track_id", "name", "task_name", "status", "result")
-"""What a Task's row holds; `result` is its `result_json`."""
+TASK = ("name", "task_name", "status", "result_json")
+"""What each of its Tasks holds, in this order."""
 
 Batch = Mapping[str, Sequence[Any]]
-"""Columns of some rows, by the names above."""
+"""Columns of some Tracks, by the names above; `tasks` are lists of lists."""
 
 
 class Collector:
-    """A Run. First all its Tracks in the order in which they were begun, then its Tasks."""
+    """A Run: all its Tracks, in the order in which they were begun."""
 
     def __init__(self, run: Run, wanted: Collection[str] = ()) -> None:
         """`wanted` are the sorts of reference that there are, see accuracy.METRICS_OF."""
@@ -67,12 +67,11 @@ class Collector:
         self._numbers = {name: array("d") for name in _NUMBERS}
         self._spans = SpanColumns()
         self._conversations = _Conversations()
-        self._rows: dict[str, int] = {}
         self._components: defaultdict[str, ComponentColumns] = defaultdict(ComponentColumns)
         self._task_names: dict[str, str] = {}
         self._failed_in: dict[int, str] = {}
 
-    def add_tracks(self, batch: Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """The next Tracks; only of those that completed with a reply the spans are wanted."""
         first = len(self._subjects)
         self._subjects.extend(zip(*(batch[name] for name in _OF_SUBJECT), strict=True))
@@ -82,25 +81,22 @@ class Collector:
         for name, numbers in self._numbers.items():
             numbers.extend(_NAN if each is None else each for each in batch[name])
         self._spans.extend(batch["spans"])
-        self._rows.update(zip(batch["track_id"], range(first, len(self._subjects)), strict=True))
         self._conversations.add(batch["turn_id"], batch["conversation_id"])
+        for row, tasks in enumerate(batch["tasks"], first):
+            self._add_tasks(row, tasks)
+        for each in self._components.values():
+            each.settle()
 
-    def add_tasks(self, batch: Batch) -> None:
-        """Some Tasks; those of other Tracks are left out."""
-        rows = list(map(self._rows.get, batch["track_id"]))
-        components, answering = self._components, self._answering
-        for name, row, result in zip(batch["name"], rows, batch["result"], strict=True):
-            if row is not None:
-                made = result.get("result_profile") or {}
-                components[name].add(row, result.get("latency_profile") or {}, made)
-                if name in answering:
-                    track_id = self._texts["track_id"][row]
-                    self._answers.add(self._subjects[row][0], name, track_id, made)
-        self._task_names.update(zip(batch["name"], batch["task_name"], strict=True))
-        if TaskStatus.FAILED in batch["status"]:
-            for row, name, status in zip(rows, batch["name"], batch["status"], strict=True):
-                if status == TaskStatus.FAILED and row is not None:
-                    self._failed_in.setdefault(row, name)
+    def _add_tasks(self, row: int, tasks: Iterable[Sequence[Any]]) -> None:
+        for name, task_name, status, result in tasks:
+            made = result.get("result_profile") or {}
+            self._components[name].add(row, result.get("latency_profile") or {}, made)
+            self._task_names[name] = task_name
+            if name in self._answering:
+                track_id = self._texts["track_id"][row]
+                self._answers.add(self._subjects[row][0], name, track_id, made)
+            if status == TaskStatus.FAILED:
+                self._failed_in.setdefault(row, name)
 
     @property
     def told(self) -> Told:

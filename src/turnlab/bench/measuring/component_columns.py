@@ -6,6 +6,7 @@ import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ _BEFORE_CLAIM = ("transfer_to_worker", "queue_worker")
 it counts under these keys, not once more as queue. Of the first the way of later Chunks is part."""
 
 Rows = NDArray[np.int64]
+Table = NDArray[np.float64]
+_Keys = tuple[str, ...]
 
 
 class ComponentColumns:
@@ -30,20 +33,20 @@ class ComponentColumns:
         # Of those Tasks alone that made a sound, or that may have cost something.
         self._sounds: tuple[array[int], array[float]] = (array("q"), array("d"))
         self._costs: tuple[array[int], array[float]] = (array("q"), array("d"))
-        # By the keys of a `latency_profile`, of which there are a few sets: their values in order.
-        self._profiles: defaultdict[tuple[str, ...], tuple[array[int], array[float]]] = defaultdict(
-            lambda: (array("q"), array("d"))
+        # By the keys of a `latency_profile`, of which there are a few sets: rows, and tables of
+        # their values; first those that were added since `settle`.
+        self._fresh: defaultdict[_Keys, tuple[list[int], list[Iterable[Any]]]] = defaultdict(
+            lambda: ([], [])
+        )
+        self._profiles: defaultdict[_Keys, tuple[array[int], list[Table]]] = defaultdict(
+            lambda: (array("q"), [])
         )
 
     def add(self, row: int, latency: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         """The Task of the turn in a row: its `latency_profile` and its `result_profile`."""
-        rows, values = self._profiles[tuple(latency)]
+        rows, values = self._fresh[tuple(latency)]
         rows.append(row)
-        try:
-            values.extend(latency.values())
-        except TypeError:  # null, say: what was no number when it was measured
-            del values[(len(rows) - 1) * len(latency) :]
-            values.extend(map(_number, latency.values()))
+        values.append(latency.values())
         if "duration_s" in made:
             self._sounds[0].append(row)
             self._sounds[1].append(_number(made["duration_s"]))
@@ -52,15 +55,33 @@ class ComponentColumns:
             self._costs[0].append(row)
             self._costs[1].append(0.0 if cost is None and not charged else _number(cost))
 
+    def settle(self) -> None:
+        """Make numbers of what was added, so that no object of it is kept."""
+        for keys, (rows, values) in self._fresh.items():
+            some, tables = self._profiles[keys]
+            some.extend(rows)
+            tables.append(_table(values, len(rows), len(keys)))
+        self._fresh.clear()
+
     def whole(self, length: int) -> WholeColumns:
         """The columns, an entry a turn of `length`."""
+        self.settle()
         found = WholeColumns(length)
-        for keys, (some, values) in self._profiles.items():
-            table = np.array(values).reshape(len(some), len(keys))
+        for keys, (some, tables) in self._profiles.items():
+            table = np.concatenate(tables)
             found.fill(np.array(some), dict(zip(keys, table.T, strict=True)))
         for column, (rows, values) in ((found.cost, self._costs), (found.sound, self._sounds)):
             column[np.array(rows)] = values
         return found
+
+
+def _table(values: Iterable[Iterable[Any]], rows: int, columns: int) -> Table:
+    flat = list(chain.from_iterable(values))
+    try:
+        found = np.fromiter(flat, np.float64, len(flat))
+    except (TypeError, ValueError):  # null, say: what was no number when it was measured
+        found = np.fromiter(map(_number, flat), np.float64, len(flat))
+    return found.reshape(rows, columns)
 
 
 def _number(value: Any) -> float:

@@ -22,9 +22,9 @@ many times a word, so each is as slow as the slowest. The same beside Piper on o
 wrote 36 % where 63 % of what it would use was left."""
 
 BATCHED = 0.75
-"""What each further reply at once adds to a step of the local language model, 1 being what one takes
-alone: llama.cpp computes them together (SmolLM2 on two cores: 11 ms for one, 19 for two, 30 for
-four)."""
+"""What each further reply at once adds to a step of the local language model, 1 being what one
+takes alone: llama.cpp computes them together (SmolLM2 on two cores: 11 ms for one, 19 for two, 30
+for four)."""
 
 IDLE = 0.05
 """Below so many cores a Component waits for something else than this machine: its time is a delay

@@ -49,6 +49,7 @@ _WORDS = {
     "usd": ("cheaper", "dearer"),
     "ratio": ("better", "worse"),
     "mib": ("smaller", "larger"),
+    "score": ("better", "worse"),
 }
 """By unit: what b is called where it is better, and where it is worse."""
 
@@ -165,7 +166,8 @@ def _word(row: Difference) -> str:
 
 
 def _unit(row: Difference) -> str:
-    return {"ratio": "points", "usd": "USD", "mib": "MiB"}.get(row.unit, row.unit)
+    units = {"ratio": "points", "usd": "USD", "mib": "MiB", "score": "points of score"}
+    return units.get(row.unit, row.unit)
 
 
 def _short(row: Difference, value: float) -> str:

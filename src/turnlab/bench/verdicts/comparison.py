@@ -9,6 +9,7 @@ from typing import Any
 
 from turnlab.bench.measuring.distributions import normal_cdf
 from turnlab.bench.measuring.measures import Measured, Subject
+from turnlab.bench.measuring.metric_list import JUDGED
 from turnlab.bench.measuring.metrics import MetricName, parse_metric
 from turnlab.bench.measuring.pairing import PairedEstimate, paired_estimate
 from turnlab.bench.verdicts.claims import Difference, headline, sentence_of
@@ -23,7 +24,7 @@ COMPARED = (
     ),
     *("wer", "cost_per_turn", "completed", "heard", "cpu.mean"),
 )
-"""The metrics that are compared, in this order."""
+"""The metrics that are compared, in this order; after them what a judge gave both."""
 
 FEWEST_GROUPS = 6
 """Fewer different turns prove no difference: that all of five go one way happens by chance more
@@ -59,11 +60,6 @@ class Comparison:
         return tuple(row for row in self.rows if row.regression)
 
 
-def compare_all(subjects: Sequence[Measured], tolerance: float = TOLERANCE) -> list[Comparison]:
-    """Each of the subjects with the first one. Raises RunsDiffer."""
-    return [compare(subjects[0], other, tolerance=tolerance) for other in subjects[1:]]
-
-
 def compare(a: Measured, b: Measured, *, tolerance: float = TOLERANCE) -> Comparison:
     """How b differs from a, paired by turn and repetition; what is claimed is significant.
 
@@ -74,8 +70,9 @@ def compare(a: Measured, b: Measured, *, tolerance: float = TOLERANCE) -> Compar
     keys = [set(zip(each.turn_ids, each.repeats.tolist(), strict=True)) for each in (a, b)]
     if not keys[0] & keys[1]:
         raise RunsDiffer(f"{names[0]} and {names[1]} share no turn; there is nothing to compare.")
+    judged = sorted(key for key in a.columns if key.startswith(JUDGED) and key in b.columns)
     rows = shown_by_all(
-        [_difference(a, b, parse_metric(each), names, tolerance) for each in COMPARED]
+        [_difference(a, b, parse_metric(each), names, tolerance) for each in (*COMPARED, *judged)]
     )
     return Comparison(
         a=a.subject, b=b.subject, names=names, rows=rows, sentence=headline(rows, names)
