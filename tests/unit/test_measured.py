@@ -4,7 +4,8 @@ import asyncio
 import json
 import wave
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields as fields_of
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from turnlab.conversations import Conversation
 from turnlab.errors import UnknownRun, UnknownTrack
 from turnlab.profiles import SpanKind
 from turnlab.runs import Run, new_run_id
+from turnlab.server import gathering
 from turnlab.server.annotations import Annotation, keep
 from turnlab.server.journal import Journal
 from turnlab.server.measured import load, turn_reports
@@ -518,3 +520,33 @@ def test_postgresql_tells_the_same(database: Path, tmp_path: Path) -> None:
     here = told()
     with postgres_server(programs) as url, records_at(url):
         assert told() == here
+
+
+def test_two_processes_gather_what_one_does(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Conversation()
+    for number, turn_id in enumerate(("first", "second", "third", "alone")):
+        recording.turn(turn_id, conversation=talk if number < 3 else None)
+        recording.turn(turn_id, modules=BROKEN, mode=Mode.CHAINED)
+    alone = load([recording.run.id])
+    monkeypatch.setattr(gathering, "MANY", 0)
+    together = load([recording.run.id])
+    assert [_plain(each) for each in together] == [_plain(each) for each in alone]
+    assert alone[0].conversations == dict.fromkeys(("first", "second", "third"), "first")
+    assert alone[1].failures == {("llm", "module_failed"): 4}
+
+
+def _plain(measured: Measured) -> Any:
+    """Everything in it, arrays as lists of which NaN is like NaN."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return list(map(repr, value.tolist()))
+        if is_dataclass(value) and not isinstance(value, type):
+            return {each.name: plain(getattr(value, each.name)) for each in fields_of(value)}
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return value
+
+    return plain(measured)

@@ -17,12 +17,12 @@ from turnlab.bench.measuring.accuracy import (
     missing,
     references,
 )
-from turnlab.bench.measuring.collecting import Collector
 from turnlab.bench.measuring.measures import Measured
 from turnlab.errors import InvalidDataset
 from turnlab.runs import Run
 from turnlab.server.annotations import judge_scores
-from turnlab.server.measured_rows import read_turns, without_garbage_collection
+from turnlab.server.gathering import gathered, without_garbage_collection
+from turnlab.server.measured_rows import Wanted
 from turnlab.server.runs import get_run
 from turnlab.server.turn_details import turn_reports
 
@@ -52,9 +52,8 @@ def load(
 
 def _measured(run: Run, dataset: Dataset | str, clusters: Sequence[str] | None) -> list[Measured]:
     """Those of one Run; `dataset` says why there is none where there is none."""
-    collector = Collector(run, references(dataset) if isinstance(dataset, Dataset) else ())
-    for turns in read_turns(run.id, clusters):
-        collector.add(turns)
+    sorts = references(dataset) if isinstance(dataset, Dataset) else ()
+    collector = gathered(run, Wanted(run_id=run.id, clusters=clusters), sorts)
     measured, told = collector.measured(), collector.told
     transcripts = Transcripts() if told.heard and not missing() else None
     for each in measured:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django
 
@@ -51,6 +51,15 @@ def open_database(service: bool = False) -> None:
     except (OSError, DatabaseError) as error:
         why = " ".join(str(error).split())  # PostgreSQL's messages have several lines
         raise RecordingFailed(f"The records cannot be opened ({why}); {_remedy()}.") from error
+
+
+def use_database(database: dict[str, Any]) -> None:
+    """Set Django up in a process of its own to read what another one has opened."""
+    configure()
+    from django.db import connections
+
+    connections.databases["default"] = database
+    connections["default"] = connections.create_connection("default")
 
 
 def _remedy() -> str:

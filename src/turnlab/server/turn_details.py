@@ -18,7 +18,7 @@ from turnlab.errors import UnknownTrack
 from turnlab.profiles import Span, SpanKind
 from turnlab.reports.turn import TaskReport, TurnReport
 from turnlab.server import models
-from turnlab.server.measured_rows import without_garbage_collection
+from turnlab.server.gathering import without_garbage_collection
 from turnlab.server.runs import get_run
 
 _AT_ONCE = 200

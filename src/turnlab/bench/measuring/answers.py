@@ -52,6 +52,12 @@ class Answers:
         if take is not None:
             take(track_id, made)
 
+    def join(self, later: Answers) -> None:
+        """What `later` was told too."""
+        self.told.heard.update(later.told.heard)
+        self.told.found.update(later.told.found)
+        self.told.felt.update(later.told.felt)
+
     def _heard(self, track_id: str, made: Made) -> None:
         self.told.heard[track_id] = self._once(str(made.get("text", "")))
 

@@ -51,7 +51,10 @@ Batch = Mapping[str, Sequence[Any]]
 
 
 class Collector:
-    """A Run: all its Tracks, in the order in which they were begun."""
+    """A Run: all its Tracks, in the order in which they were begun.
+
+    Can be pickled, so that another process may gather a part of it.
+    """
 
     def __init__(self, run: Run, wanted: Collection[str] = ()) -> None:
         """`wanted` are the sorts of reference that there are, see accuracy.METRICS_OF."""
@@ -97,6 +100,23 @@ class Collector:
                 self._answers.add(self._subjects[row][0], name, track_id, made)
             if status == TaskStatus.FAILED:
                 self._failed_in.setdefault(row, name)
+
+    def join(self, later: Collector) -> None:
+        """The Tracks of `later`, which were begun after its own."""
+        offset = len(self._subjects)
+        self._subjects += later._subjects
+        for name, texts in self._texts.items():
+            texts += later._texts[name]
+        self._repeats.extend(later._repeats)
+        for key, numbers in self._numbers.items():
+            numbers.extend(later._numbers[key])
+        self._spans.join(later._spans)
+        self._conversations.join(later._conversations)
+        for name, each in later._components.items():
+            self._components[name].join(each, offset)
+        self._task_names |= later._task_names
+        self._failed_in |= {row + offset: name for row, name in later._failed_in.items()}
+        self._answers.join(later._answers)
 
     @property
     def told(self) -> Told:
@@ -207,6 +227,13 @@ class _Conversations:
             if conversation_id is not None:
                 own = self.found.get(turn_id, turn_id)
                 self.found.setdefault(turn_id, self._first.setdefault(conversation_id, own))
+
+    def join(self, later: _Conversations) -> None:
+        """What `later` found; the first turn of a conversation may lie here."""
+        firsts = {turn: self._first.get(each, turn) for each, turn in later._first.items()}
+        for turn_id, first in later.found.items():
+            self.found.setdefault(turn_id, firsts.get(first, first))
+        self._first = later._first | self._first
 
 
 def _some(values: Sequence[str], rows: Rows) -> list[str]:

@@ -35,12 +35,8 @@ class ComponentColumns:
         self._costs: tuple[array[int], array[float]] = (array("q"), array("d"))
         # By the keys of a `latency_profile`, of which there are a few sets: rows, and tables of
         # their values; first those that were added since `settle`.
-        self._fresh: defaultdict[_Keys, tuple[list[int], list[Iterable[Any]]]] = defaultdict(
-            lambda: ([], [])
-        )
-        self._profiles: defaultdict[_Keys, tuple[array[int], list[Table]]] = defaultdict(
-            lambda: (array("q"), [])
-        )
+        self._fresh: defaultdict[_Keys, tuple[list[int], list[Iterable[Any]]]] = defaultdict(_fresh)
+        self._profiles: defaultdict[_Keys, tuple[array[int], list[Table]]] = defaultdict(_settled)
 
     def add(self, row: int, latency: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         """The Task of the turn in a row: its `latency_profile` and its `result_profile`."""
@@ -63,9 +59,21 @@ class ComponentColumns:
             tables.append(_table(values, len(rows), len(keys)))
         self._fresh.clear()
 
+    def join(self, later: ComponentColumns, offset: int) -> None:
+        """The Tasks of `later`, whose rows begin at `offset`; all of both must be settled."""
+        for keys, (rows, tables) in later._profiles.items():
+            some, known = self._profiles[keys]
+            some.extend(row + offset for row in rows)
+            known.extend(tables)
+        for (rows, values), others in (
+            (self._sounds, later._sounds),
+            (self._costs, later._costs),
+        ):
+            rows.extend(row + offset for row in others[0])
+            values.extend(others[1])
+
     def whole(self, length: int) -> WholeColumns:
-        """The columns, an entry a turn of `length`."""
-        self.settle()
+        """The columns, an entry a turn of `length`; all must be settled."""
         found = WholeColumns(length)
         for keys, (some, tables) in self._profiles.items():
             table = np.concatenate(tables)
@@ -73,6 +81,14 @@ class ComponentColumns:
         for column, (rows, values) in ((found.cost, self._costs), (found.sound, self._sounds)):
             column[np.array(rows)] = values
         return found
+
+
+def _fresh() -> tuple[list[int], list[Iterable[Any]]]:
+    return [], []
+
+
+def _settled() -> tuple[array[int], list[Table]]:
+    return array("q"), []
 
 
 def _table(values: Iterable[Iterable[Any]], rows: int, columns: int) -> Table:

@@ -44,6 +44,14 @@ class SpanColumns:
         self._starts.extend(map(_START, spans))
         self._ends.extend(map(_END, spans))
 
+    def join(self, later: SpanColumns) -> None:
+        """The turns of `later` after its own."""
+        numbers = np.array([self._numbers[stage] for stage in later._numbers], dtype=np.int64)
+        self._counts.extend(later._counts)
+        self._stages.extend(numbers[np.array(later._stages, dtype=np.int64)].tolist())
+        self._starts.extend(later._starts)
+        self._ends.extend(later._ends)
+
     def whole(self, counts: NDArray[np.bool_]) -> dict[tuple[str, SpanKind], Values]:
         """Seconds of each stage in each turn, NaN in those that do not count."""
         width, length = max(1, len(self._numbers)), len(self._counts)
