@@ -1,9 +1,15 @@
 """What `turnlab bench` adds to a turn: its harness against a bare loop of `Runner.run`.
 
 `python -m benchmarks.harness [--rounds N] [--utterances N] [--cluster NAME] [--mode MODE]
-[--pace PACE] [--json FILE]`. Both run the same utterances through the same loaded models, with the
-real records, in one process: a few utterances by one, the same by the other, the order turned round
-from round to round. The bare loop opens its recordings beforehand and does nothing else.
+[--pace PACE] [--json FILE] [--scripted]`. Both run the same utterances through the same loaded
+models, with the real records, in one process: a few utterances by one, the same by the other, the
+order turned round from round to round. The bare loop opens its recordings beforehand and does
+nothing else.
+
+The models' own times vary by a tenth from turn to turn, so that hundreds of pairs do not tell 1 %.
+`--scripted` has Modules in their place that wait as long by the clock and make as many Chunks: what
+is left is what the harness itself adds, in milliseconds, without what it takes from models that
+want all cores.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from benchmarks.journal import hardware
@@ -31,12 +38,15 @@ from turnlab.bench.questions import QUESTIONS, make_questions
 from turnlab.bench.replay.harness import Assignment, Harness
 from turnlab.bench.replay.recordings import Recordings
 from turnlab.bench.replay.schedule import Job, schedule
+from turnlab.chunks import Audio, Reply, Speech, Transcript
 from turnlab.cli.bench_progress import BenchProgress
 from turnlab.cli.session import find_parts, open_runner, require_models
 from turnlab.clusters import Plan, make_plan
 from turnlab.executors.embedded import EmbeddedExecutor
+from turnlab.modules.registry import Registry
 from turnlab.runner import Runner
 from turnlab.runs import new_run_id
+from turnlab.testing import Pause, cluster_of, scripted
 from turnlab.tracks import Mode, Track
 
 CLUSTER = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"
@@ -111,11 +121,29 @@ def utterances(count: int | None) -> list[DatasetTurn]:
     return [DatasetTurn(id=path.stem, audio=path, **known) for path in paths]
 
 
+def scripted_plan() -> Plan:
+    """What the local models do in a turn, by the clock: 0.5 s, with 20 words."""
+    loud = Speech(samples=np.full(22_050, 0.5, np.float32), sample_rate=22_050, text="Yes.")
+    words = [step for _ in range(20) for step in (Pause(0.012), Reply(text="word "))]
+    modules = (
+        scripted("speech2text", [Audio], Transcript, Pause(0.09), Transcript(text="What?")),
+        scripted("quantization_llm", [Transcript], Reply, Pause(0.1), *words),
+        scripted("text2speech", [Reply], Speech, Pause(0.07), loud),
+    )
+    return make_plan(cluster_of(*modules, name="SCRIPTED"), Registry(modules))
+
+
+def real_plan(name: str) -> Plan:
+    """A Cluster whose models are here."""
+    parts = find_parts(None, None)
+    plan = make_plan(parts.catalogue.get(name), parts.registry)
+    require_models(plan)
+    return plan
+
+
 async def measure(asked: argparse.Namespace) -> list[Row]:
     """All turns of both."""
-    parts = find_parts(None, None)
-    plan = make_plan(parts.catalogue.get(asked.cluster), parts.registry)
-    require_models(plan)
+    plan = scripted_plan() if asked.scripted else real_plan(asked.cluster)
     turns = utterances(asked.utterances)
     recordings = Recordings()
     recordings.measure(turns, lambda done: None)
@@ -163,6 +191,19 @@ def compared(rows: Sequence[Row]) -> Ratio:
     return ratio(*([times[variant, *pair] for pair in pairs] for variant in ("harness", "bare")))
 
 
+def added_ms(rows: Sequence[Row]) -> tuple[float, float, float]:
+    """The median of the differences of pairs, between the ends of its interval of 95 %, which are
+    order statistics (Conover, "Practical Nonparametric Statistics", 3.2)."""
+    times = {(row.variant, row.round, row.utterance): row.voice_to_voice_s for row in rows}
+    added = sorted(
+        1e3 * (took - times["bare", *key[1:]]) for key, took in times.items() if key[0] != "bare"
+    )
+    count = len(added)
+    reach = 1.96 * count**0.5 / 2
+    ends = max(0, int(count / 2 - reach)), min(count - 1, int(count / 2 + reach))
+    return added[ends[0]], quantile(added, 50), added[ends[1]]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -172,6 +213,7 @@ def main() -> None:
     parser.add_argument("--mode", type=Mode, default=Mode.STREAMED, help="(streamed)")
     parser.add_argument("--pace", type=Pace, default=Pace.FAST, help="(fast)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures and turns")
+    parser.add_argument("--scripted", action="store_true", help="Modules that wait by the clock")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["TURNLAB_HOME"] = home
@@ -181,7 +223,8 @@ def main() -> None:
     if asked.json:
         told = {**about, "ratio": asdict(found), "rows": [asdict(row) for row in rows]}
         asked.json.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    print(f"{about['date']}, {about['hardware']}; {asked.cluster}, {asked.mode}, {asked.pace}\n")
+    cluster = "scripted" if asked.scripted else asked.cluster
+    print(f"{about['date']}, {about['hardware']}; {cluster}, {asked.mode}, {asked.pace}\n")
     _print(rows, found)
 
 
@@ -191,6 +234,8 @@ def _print(rows: Sequence[Row], found: Ratio) -> None:
         took = [row.voice_to_voice_s for row in rows if row.variant == name]
         print(f"| {name} | {len(took)} | {1e3 * quantile(took, 50):.1f} ", end="")
         print(f"| {1e3 * quantile(took, 95):.1f} |")
+    low, middle, high = added_ms(rows)
+    print(f"\nTurn by turn it adds {middle:+.2f} ms ({low:+.2f} to {high:+.2f}) at the median.")
     print("\n| harness / bare | ratio | 95 % interval |\n| --- | ---: | --- |")
     for name, key in (("median", "median"), ("p95", "p95"), ("turn by turn", "paired")):
         low, high = getattr(found, f"{key}_interval")
