@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from turnlab.chunks import Caption, Chunk, Emotion, Passages, Reply, Transcript
 from turnlab.errors import EmptyReply, MissingModel, ModuleFailed, PromptTooLong
+from turnlab.llama import Llama
 from turnlab.machine import HANDOVER_S
 from turnlab.modules.base import Context, Exchange, Inputs, Module, loaded
 from turnlab.packaged import installed, model_path
@@ -109,44 +107,35 @@ class QuantizationLLM(Module):
         return []
 
     def load(self) -> None:
-        path = _model_file(self.params)
-        import xllamacpp
-
-        settings = xllamacpp.CommonParams()
-        settings.model.path = str(path)
-        settings.n_ctx = self.params.context_tokens * self.params.slots
-        settings.n_parallel = self.params.slots
-        settings.n_gpu_layers = 0
-        # A batch of the prompt cannot be interrupted: small ones keep a cancel below 100 ms.
-        settings.n_batch = settings.n_ubatch = self.params.batch_tokens
-        settings.cpuparams.n_threads = self.params.threads or os.cpu_count() or 2
-        settings.cpuparams_batch.n_threads = settings.cpuparams.n_threads
-        if self.params.low_priority:
-            # It writes as fast, and the other stages wait less while it does.
-            settings.cpuparams.priority = settings.cpuparams_batch.priority = -1
-        # Old prompts kept beside the context would make a repeated question look fast.
-        settings.cache_ram_mib = 0
-        settings.verbosity = -1
-        # The library listens on loopback whether wanted or not: nobody is given the key.
-        settings.api_keys = [secrets.token_urlsafe(32)]
-        self._server = xllamacpp.Server(settings)
-        self._slots = Slots(self.params.slots)
+        params = self.params
+        self._llama = Llama(
+            _model_file(params),
+            slots=params.slots,
+            context_tokens=params.context_tokens,
+            batch_tokens=params.batch_tokens,
+            threads=params.threads,
+            low_priority=params.low_priority,
+        )
+        self._slots = Slots(params.slots)
 
     @classmethod
     def lanes(cls, params: Any) -> int:
         return int(params.slots)
 
     def warm(self, params: Any) -> None:
-        messages = chat(params, "", ())
-        for slot in self._slots.unused():
-            try:
-                self._complete(messages, params, slot, 1, lambda chunk: False)
-            finally:
+        messages, slots = chat(params, "", ()), self._slots.unused()
+        try:
+            if slots:
+                self._complete(messages, params, slots[0], 1, lambda chunk: False)
+                self._llama.copy(slots[0], slots[1:])
+        finally:
+            for slot in slots:
                 self._slots.note(slot, messages)
                 self._slots.give(slot)
 
     def close(self) -> None:
-        del self._server
+        self._llama.close()
+        del self._llama
 
     async def run(self, inputs: Inputs, context: Context) -> AsyncIterator[Chunk]:
         with Seat(self._slots) as seat:
@@ -240,35 +229,16 @@ class QuantizationLLM(Module):
         take: Callable[[dict[str, Any]], bool],
     ) -> None:
         """Run the model; `take` gets each message of the library and says whether to stop."""
-        failed: list[str] = []
-
-        def receive(raw: Any) -> bool:
-            chunk = json.loads(raw) if isinstance(raw, (str, bytes)) else raw
-            if "error" in chunk or "choices" not in chunk:
-                failed.append(str(chunk.get("error", chunk)))
-                return True
-            return take(chunk)
-
-        request = {
-            "messages": messages,
-            "id_slot": slot,
-            "stream": True,
-            "return_progress": True,
-            "cache_prompt": True,
-            "max_tokens": max(1, max_tokens),
-            "temperature": params.temperature,
-            "repeat_penalty": params.repeat_penalty,
-            "seed": params.seed,
-            "stop": params.stop,
-        }
-        self._server.handle_chat_completions(request, receive)
-        if failed and "exceed_context_size" in failed[0]:
-            raise PromptTooLong(
-                f"The prompt is longer than {params.context_tokens} tokens; raise context_tokens, "
-                "or send less speech or history."
-            )
-        if failed:
-            raise ModuleFailed(f"llama.cpp refused the prompt: {failed[0][:500]}")
+        self._llama.complete(
+            messages,
+            slot,
+            take,
+            max_tokens=max(1, max_tokens),
+            temperature=params.temperature,
+            repeat_penalty=params.repeat_penalty,
+            seed=params.seed,
+            stop=params.stop,
+        )
 
 
 @dataclass(kw_only=True)
