@@ -2,7 +2,7 @@
 
 `python -m benchmarks.harness [--rounds N] [--utterances N] [--cluster NAME] [--mode MODE]
 [--pace PACE] [--json FILE] [--scripted]`. Both run the same utterances through the same loaded
-models, with the real records, in one process: a few utterances by one, the same by the other, the
+models, with the real records, in one process: a dozen utterances by one, the same by the other, the
 order turned round from round to round. The bare loop opens its recordings beforehand and does
 nothing else.
 
@@ -51,8 +51,10 @@ from turnlab.tracks import Mode, Track
 
 CLUSTER = "CLUSTER_Q_NO_EMOTION_ETE_CONVERSATION"
 QUESTIONS_FOLDER = Path(__file__).parent / "results" / "questions"
-AT_A_TIME = 4
-"""Utterances that one runs before the other does; never one, whose prompt would still be cached."""
+AT_A_TIME = 12
+"""Utterances that one runs before the other does; never one, whose prompt would still be cached,
+nor few, of which the harness's own beginning, after which caches are cold, would be a larger part
+than of a Run."""
 
 WARM_UPS = 2
 LIMIT = 1.01

@@ -1,7 +1,7 @@
 """How far predictions are right: real Runs, each predicted from others.
 
 `python -m benchmarks.prediction [--questions N] [--repeat N] [--parts a,b] [--home DIR]
-[--evaluate] [--page DIR] [--json FILE]`. Four Clusters of local models answer the questions of the
+[--evaluate] [--page FILE] [--json FILE]`. Four Clusters of local models answer the questions of the
 starter dataset:
 
 - `measured` replays two of them anew: these turns are predicted from those that all begins with;
@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(USUAL), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--home", type=Path, help="keep what is recorded in this folder")
     parser.add_argument("--evaluate", action="store_true", help="record nothing, see --home")
-    parser.add_argument("--page", type=Path, help="write the pictures, a page a Run, here")
+    parser.add_argument("--page", type=Path, help="write the pictures, a page")
     parser.add_argument("--json", type=Path, help="write the errors")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
@@ -238,10 +238,8 @@ def main() -> None:
     if asked.json:
         asked.json.write_text(json.dumps([_row(*each) for each in found], indent=1))
     if asked.page:
-        asked.page.mkdir(parents=True, exist_ok=True)
-        for number, (sort, each) in enumerate(found):
-            page = validation_page(Validation(run_id=sort, checks=(each,)))
-            (asked.page / f"{number}.html").write_text(page, encoding="utf-8")
+        together = Validation(run_id="real Runs", checks=tuple(each for _, each in found))
+        asked.page.write_text(validation_page(together), encoding="utf-8")
 
 
 def _row(sort: str, each: Check) -> dict[str, object]:

@@ -75,7 +75,7 @@ class QuantizationLLM(Module):
             2048, ge=256, le=1_048_576, description="Length of the context, in tokens."
         )
         slots: int = loaded(
-            4, ge=1, le=64, description="Replies at once, each with a context of its own."
+            4, ge=1, le=64, description="Replies at once, each with a context, and its memory."
         )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
         batch_tokens: int = loaded(

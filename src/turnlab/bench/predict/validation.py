@@ -45,8 +45,9 @@ class Check:
 
     @property
     def name(self) -> str:
-        """Such as `CLUSTER (streamed)`."""
-        return f"{self.group.cluster} ({self.group.mode})"
+        """Such as `CLUSTER (streamed)` or `CLUSTER (streamed, 4 at once)`."""
+        at_once = f", {self.group.concurrency} at once" if self.group.concurrency > 1 else ""
+        return f"{self.group.cluster} ({self.group.mode}{at_once})"
 
     def tolerated(self, level: float) -> float:
         """How large an error is still right."""
