@@ -65,6 +65,9 @@ def turns_of(
     )
 
 
+PRODUCES = {"speech2text": "Transcript", "emotion_detection": "Emotion"}
+
+
 def component(
     name: str, stages: Mapping[tuple[str, SpanKind], Values], count: int
 ) -> ComponentMeasures:
@@ -73,6 +76,7 @@ def component(
     nothing = np.full(count, math.nan)
     return ComponentMeasures(
         task_name=name,
+        produces=PRODUCES.get(name, "Reply"),
         model=model,
         transfer=nothing,
         queue=nothing,

@@ -169,19 +169,21 @@ class Collector:
 
     def _of_components(
         self,
-        pins: Iterable[Mapping[str, Any]],
+        pins: Sequence[Mapping[str, Any]],
         rows: Rows,
         stages: Mapping[tuple[str, SpanKind], Values],
         whole: RunColumns,
     ) -> Iterable[tuple[str, ComponentMeasures]]:
         """The Components that had a Task, in the Cluster's order, unknown ones last."""
         order = {pin["name"]: at for at, pin in enumerate(pins)}
+        made = {pin["name"]: str(pin.get("produces", "")) for pin in pins}
         there = [name for name, each in whole.components.items() if each.there[rows].any()]
         for name in sorted(there, key=lambda name: order.get(name, len(order))):
             path = np.where(whole.counts[rows], 0.0, _NAN)
             for (component, _), seconds in stages.items():
                 path = path + seconds if component == name else path
-            yield name, whole.components[name].measures(self._task_names[name], rows, path)
+            task_name, produces = self._task_names[name], made.get(name, "")
+            yield name, whole.components[name].measures(task_name, produces, rows, path)
 
     def _failures(self, rows: Rows) -> Counter[tuple[str, str]]:
         statuses, errors = self._texts["status"], self._texts["error_code"]

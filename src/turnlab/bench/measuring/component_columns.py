@@ -139,10 +139,13 @@ class WholeColumns:
         self.first_output[rows], self.total[rows] = first - claimed, end - claimed
         self.cpu[rows] = latency.get("cpu_s", nothing)
 
-    def measures(self, task_name: str, rows: Rows, path: Values) -> ComponentMeasures:
+    def measures(
+        self, task_name: str, produces: str, rows: Rows, path: Values
+    ) -> ComponentMeasures:
         """Some rows, as Measured has them."""
         return ComponentMeasures(
             task_name=task_name,
+            produces=produces,
             **{family: column[rows] for family, column in self.sums.items()},
             first_output=self.first_output[rows],
             total=self.total[rows],

@@ -35,6 +35,8 @@ class ComponentMeasures:
     """What was measured of one Component. Seconds, an entry a turn, NaN where there was no Task."""
 
     task_name: str = ""
+    produces: str = ""
+    """The kind of its Chunks, as its Run is pinned to it; empty where that is not known."""
     model: Values
     """Sum of its `model_*`."""
     transfer: Values

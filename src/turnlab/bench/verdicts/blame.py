@@ -15,7 +15,6 @@ from turnlab.bench.verdicts.findings import how_many_keep, with_failed
 from turnlab.bench.verdicts.words import percentile
 from turnlab.chunks import Transcript
 from turnlab.clusters.budget import Limit
-from turnlab.modules.registry import find_modules
 from turnlab.profiles import SpanKind
 from turnlab.reports.run_values import amount
 from turnlab.tracks import TrackStatus
@@ -92,11 +91,10 @@ def _of_errors(measured: Measured, limit: Limit, name: MetricName) -> Blame | No
 
 
 def _transcriber(measured: Measured) -> str | None:
-    """The Component that writes the Transcript: a known Module, or the only unknown one."""
-    known = {module.task_name: module for module in find_modules()}
-    modules = {name: known.get(each.task_name) for name, each in measured.components.items()}
-    writes = [name for name, module in modules.items() if module and module.produces is Transcript]
-    found = writes or [name for name, module in modules.items() if module is None]
+    """Who writes the Transcript, or the only one of which is not known what it makes."""
+    makes = {name: each.produces for name, each in measured.components.items()}
+    writes = [name for name, kind in makes.items() if kind == Transcript.kind]
+    found = writes or [name for name, kind in makes.items() if not kind]
     return found[0] if len(found) == 1 else None
 
 
