@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -100,11 +100,14 @@ class Llama:
 
     def copy(self, slot: int, others: Sequence[int]) -> None:
         """Give other slots what is in the context of one. Raises ModuleFailed."""
-        if others:
+        if not others:
+            return
+        try:
             self._do(slot, "save")
             for other in others:
                 self._do(other, "restore")
-            Path(self._folder.name, _KEPT).unlink()
+        finally:
+            Path(self._folder.name, _KEPT).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Free the model."""
@@ -122,7 +125,7 @@ class Llama:
                 connection.request("POST", f"/slots/{slot}?action={action}", body, headers)
                 answer = connection.getresponse()
                 told = answer.read(1_000).decode(errors="replace")
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise ModuleFailed(f"llama.cpp does not answer on loopback: {error}") from error
         if answer.status != 200:
             raise ModuleFailed(f"llama.cpp could not {action} slot {slot}: {told[:500]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -140,7 +140,7 @@ class Machine:
         function: Callable[[Callable[[T], None]], object],
         *,
         pausable: bool = False,
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T, None]:
         """What `function(emit)` emits from its thread, as it comes; ends when it returns.
 
         `pausable` says that `function` asks `must_pause` and returns where it must. Leaving

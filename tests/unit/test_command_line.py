@@ -119,15 +119,27 @@ def test_a_reader_that_has_gone_is_no_failure_to_tell_of(unbuffered: str) -> Non
 
 def test_what_a_library_prints_does_not_come_between_figures() -> None:
     told = (
-        "import os\n"
+        "import ctypes\n"
         "from turnlab.cli.printing import figures_alone\n"
         "with figures_alone():\n"
-        "    os.write(1, b'of a library in C\\n')\n"
+        "    ctypes.CDLL(None).puts(b'of a library in C')\n"
         "    print('of a Module')\n"
         "print('{}')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", told], capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", told],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
     )
     assert done.stdout == "{}\n"
     assert sorted(done.stderr.splitlines()) == ["of a Module", "of a library in C"]
+
+
+def test_a_process_without_a_standard_output_prints_its_figures_nowhere() -> None:
+    told = "from turnlab.cli.printing import figures_alone\nwith figures_alone(): pass\n"
+    command = ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, told]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

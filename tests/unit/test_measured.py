@@ -522,6 +522,13 @@ def test_postgresql_tells_the_same(database: Path, tmp_path: Path) -> None:
         assert told() == here
 
 
+def test_a_large_run_without_turns_so_far_has_no_figures(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "MANY", 0)
+    assert load([Recording(journal, turns=1_000_000).run.id]) == []
+
+
 def test_two_processes_gather_what_one_does(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

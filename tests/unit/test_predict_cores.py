@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from turnlab.bench.predict.cores import Cores, Places
 from turnlab.bench.predict.records import Part
 from turnlab.bench.predict.scenes import Piece, Role, Scene
-from turnlab.bench.predict.sharing import COUPLED, LEAST, Trait, rates
+from turnlab.bench.predict.sharing import BATCHED, COUPLED, LEAST, Trait, rates
 from turnlab.bench.predict.stage import Playing, Setting, Stage
 
 WORK = st.floats(0.01, 5.0)
@@ -93,6 +93,28 @@ def test_what_gives_way_gets_what_is_left(firm: float, yielding: float):
         assert (of_firm, of_yielding) == (1.0, 1.0)
     else:
         assert of_yielding <= max(LEAST, COUPLED * (2.0 - firm) / yielding) + 1e-9
+
+
+@given(st.integers(1, 8), st.floats(0.1, 2.0))
+def test_replies_that_are_computed_together_take_less_than_one_after_the_other(
+    count: int, cores: float
+):
+    together = rates(0.0, count * cores, 2.0, count)[1]
+    assert 1 / (1 + BATCHED * (count - 1)) - 1e-9 <= together <= 1
+    if cores == 2.0:
+        assert together >= rates(0.0, count * cores, 2.0)[1] - 1e-9
+
+
+def test_two_replies_of_one_model_are_a_batch_and_two_models_are_not():
+    def ended(*batches: str) -> float:
+        env = simpy.Environment()
+        cores = Cores(env, 2.0)
+        jobs = [cores.begin(1.0, 2.0, True, batch) for batch in batches]
+        env.run(env.all_of([job.done for job in jobs]))
+        return env.now
+
+    assert ended("a", "a") == pytest.approx(1 + BATCHED)
+    assert ended("a", "b") == ended("", "") == pytest.approx(2.0)
 
 
 def test_places_go_to_who_has_waited_longest():

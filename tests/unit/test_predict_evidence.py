@@ -25,6 +25,7 @@ from turnlab.bench.verdicts.budget import parse_limit
 from turnlab.bench.verdicts.verdict import Outcome
 from turnlab.chunks import Audio, Reply, Speech, Transcript
 from turnlab.errors import InvalidBudget, InvalidWhatIf, TooFewMeasurements
+from turnlab.modules.quantization_llm import QuantizationLLM
 from turnlab.modules.registry import Registry
 from turnlab.modules.text2speech import Text2Speech
 from turnlab.reports.run_report import Figure
@@ -133,6 +134,22 @@ def test_a_component_depends_on_what_its_module_uses_and_its_parameters_name():
     assert parts_of_pins([row], registry, {})["voice"].made_with == {}
     elsewhere = parts_of_pins([row], Registry([]), pins)["voice"]
     assert elsewhere.made_with == {**wanted, "fer": "1", "xllamacpp": "4"}
+
+
+def test_a_local_language_model_of_an_older_run_computed_one_reply_at_a_time():
+    row = {
+        "name": "think",
+        "task_name": "quantization_llm",
+        "version": "1",
+        "params": {},
+        "produces": "Reply",
+        "reads": {},
+        "concurrency": 8,
+        "instance": "x",
+    }
+    registry = Registry([QuantizationLLM])
+    assert parts_of_pins([row], registry, {})["think"].lanes == 1
+    assert parts_of_pins([{**row, "lanes": 4}], registry, {})["think"].lanes == 4
 
 
 async def test_a_limit_that_cannot_be_predicted_is_refused():

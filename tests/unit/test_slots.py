@@ -38,6 +38,23 @@ def test_of_equal_slots_it_gets_the_last_used() -> None:
     assert slots.pick([BYE]) == last
 
 
+def test_the_question_itself_does_not_count_since_asked_again_it_would_look_fast() -> None:
+    slots, (first, second) = used([SYSTEM, HELLO], [SYSTEM, BYE])
+    assert slots.pick([SYSTEM, HELLO]) == second != first
+
+
+def test_what_a_task_filled_ahead_is_kept_for_it_while_there_is_another() -> None:
+    slots = Slots(2)
+    speaking = Seat(slots)
+    mine = speaking.at_once([SYSTEM, HELLO])
+    speaking.leave(ahead=True)
+    due = Seat(slots)
+    assert due.at_once([SYSTEM, BYE]) != mine
+    assert speaking.at_once([SYSTEM, HELLO, BYE]) == mine
+    speaking.leave(ahead=True)
+    assert Seat(slots).at_once([SYSTEM, BYE]) == mine  # a reply that is due goes first
+
+
 def test_it_keeps_its_slot_to_the_end_of_the_block() -> None:
     slots = Slots(2)
     with Seat(slots) as seat:
@@ -82,6 +99,21 @@ async def test_who_has_waited_longest_gets_the_next_and_the_wait_is_noted() -> N
     with Seat(slots) as seat:
         await seat.take([HELLO], free)
     assert not free.intervals
+
+
+def test_who_waited_on_a_loop_that_is_gone_takes_no_slot() -> None:
+    slots = Slots(1)
+    first = Seat(slots)
+    first.at_once([SYSTEM])
+
+    async def left() -> None:
+        waiting = asyncio.ensure_future(slots.wait([HELLO]))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(left())
+    first.leave()
+    assert slots.pick([HELLO]) == 0
 
 
 @pytest.mark.parametrize("given", [False, True])

@@ -9,7 +9,7 @@ import inspect
 import math
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
@@ -187,7 +187,7 @@ class Context:
 
     def blocking_stream(
         self, function: Callable[[Callable[[T], None]], object]
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T, None]:
         """What `function(emit)` emits from a thread, as it comes."""
         return self.machine.stream(
             self.latency, self.stop, self.urgency(), function, pausable=self.can_pause
@@ -218,6 +218,8 @@ class Module:
     """Whether `run` asks `context.must_pause` between Chunks and lets a more urgent Task go."""
     concurrency: ClassVar[int] = 8
     """How many Tasks one instance runs at once; further ones queue."""
+    batches: ClassVar[bool] = False
+    """Whether Tasks at once share each step of its model: two take less than twice as long."""
     timeout_s: ClassVar[float] = 120.0
     """How long a Task may take after its input is complete, unless the Component says otherwise."""
 

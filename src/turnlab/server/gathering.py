@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 from django.db import connection
 
@@ -26,9 +26,11 @@ def gathered(run: Run, wanted: Wanted, sorts: Collection[str]) -> Collector:
 
     Raises RecordingFailed where the process that reads one half of it is killed.
     """
-    if run.turns < MANY:
+    parts = halves(wanted, MANY)
+    if parts is None:
         return _gather(run, wanted, sorts)
-    first, second = halves(wanted)
+    first, second = parts
+    others = set(active_children())
     pool = ProcessPoolExecutor(
         1,
         mp_context=get_context("spawn"),
@@ -36,15 +38,19 @@ def gathered(run: Run, wanted: Wanted, sorts: Collection[str]) -> Collector:
         initargs=(connection.settings_dict,),
     )
     with pool:
-        coming = pool.submit(_gather, run, second, sorts)
-        found = _gather(run, first, sorts)
         try:
+            coming = pool.submit(_gather, run, second, sorts)
+            found = _gather(run, first, sorts)
             found.join(coming.result())
         except BrokenProcessPool as error:
             raise RecordingFailed(
                 f"The process that read one half of {run.id} was ended from outside, perhaps for "
                 "want of memory; name fewer Clusters, or begin again."
             ) from error
+        except BaseException:
+            for child in set(active_children()) - others:
+                child.terminate()  # nobody waits for what it reads
+            raise
     return found
 
 

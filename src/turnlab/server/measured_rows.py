@@ -48,11 +48,15 @@ class Wanted:
         return " AND ".join(conditions), parameters
 
 
-def halves(wanted: Wanted) -> tuple[Wanted, Wanted]:
-    """About one half of the Tracks each, by when they began; of a Run that has some."""
+def halves(wanted: Wanted, fewest: int) -> tuple[Wanted, Wanted] | None:
+    """Two parts by when the Tracks began, the second, whose reader has yet to be started, the
+    smaller; None where there are fewer than `fewest`."""
     tracks = Track.objects.filter(run_id=wanted.run_id).exclude(run_id="")
+    count = tracks.count()
+    if count < max(fewest, 1):
+        return None
     begun = tracks.order_by("created_at").values_list("created_at", flat=True)
-    middle = begun[tracks.count() * 6 // 10]
+    middle = begun[count * 6 // 10]
     return replace(wanted, before=middle), replace(wanted, since=middle)
 
 

@@ -94,10 +94,10 @@ def _settled() -> tuple[array[int], list[Table]]:
 def _table(values: Iterable[Iterable[Any]], rows: int, columns: int) -> Table:
     flat = list(chain.from_iterable(values))
     try:
-        found = np.fromiter(flat, np.float64, len(flat))
-    except (TypeError, ValueError):  # null, say: what was no number when it was measured
-        found = np.fromiter(map(_number, flat), np.float64, len(flat))
-    return found.reshape(rows, columns)
+        found = array("d", flat)
+    except TypeError:  # null, say: what was no number when it was measured
+        found = array("d", map(_number, flat))
+    return np.array(found).reshape(rows, columns)
 
 
 def _number(value: Any) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -21,9 +21,12 @@ INSTANT_S = 1e-9
 class Job:
     """Work under way on the cores."""
 
-    __slots__ = ("_sort", "cores", "done", "ends_at", "number")
+    __slots__ = ("_sort", "batch", "cores", "done", "ends_at", "number")
 
-    def __init__(self, sort: _Sort, cores: float, ends_at: float, done: Any) -> None:
+    def __init__(
+        self, sort: _Sort, cores: float, ends_at: float, done: Any, batch: str = ""
+    ) -> None:
+        self.batch = batch
         self._sort = sort
         self.cores = cores
         self.ends_at = ends_at
@@ -43,8 +46,23 @@ class _Sort:
         self.clock = 0.0
         self.rate = 1.0
         self.wanted = 0.0
-        self.count = 0
+        self.batches: Counter[str] = Counter()
+        """How many jobs there are of each; '' those that are computed alone."""
         self.heap: list[tuple[float, int, Job]] = []
+
+    @property
+    def batch(self) -> int:
+        """How many are computed together; 0 where not all of them are."""
+        return (
+            sum(self.batches.values()) if len(self.batches) == 1 and "" not in self.batches else 0
+        )
+
+    def ended(self, job: Job) -> None:
+        """A job has."""
+        self.batches[job.batch] -= 1
+        if not self.batches[job.batch]:
+            del self.batches[job.batch]
+        self.wanted = max(0.0, self.wanted - job.cores) if self.batches else 0.0
 
     def next_s(self) -> float:
         """Until the next job ends, at the rate that there is now."""
@@ -65,13 +83,14 @@ class Cores:
         self._as_of_s = 0.0
         self._turn = 0
 
-    def begin(self, work_s: float, cores: float, gives_way: bool) -> Job:
-        """Begin work of so many seconds alone; `done` of the Job is an event of its end."""
+    def begin(self, work_s: float, cores: float, gives_way: bool, batch: str = "") -> Job:
+        """Begin work of so many seconds alone; `done` of the Job is an event of its end. `batch`
+        names what it is computed together with."""
         self._go_on()
         sort = self._yielding if gives_way else self._firm
-        job = Job(sort, cores, sort.clock + work_s, self._env.event())
+        job = Job(sort, cores, sort.clock + work_s, self._env.event(), batch)
         sort.wanted += cores
-        sort.count += 1
+        sort.batches[batch] += 1
         self._file(sort, job)
         self._plan()
         return job
@@ -101,9 +120,7 @@ class Cores:
 
     def _plan(self) -> None:
         firm, yielding = self._firm, self._yielding
-        firm.rate, yielding.rate = rates(
-            firm.wanted, yielding.wanted, self._count, max(1, yielding.count)
-        )
+        firm.rate, yielding.rate = rates(firm.wanted, yielding.wanted, self._count, yielding.batch)
         next_s = min(firm.next_s(), yielding.next_s())
         if next_s != float("inf"):
             self._turn += 1
@@ -118,8 +135,7 @@ class Cores:
             while sort.next_s() <= INSTANT_S:
                 job = heapq.heappop(sort.heap)[2]
                 job.number = 0
-                sort.count -= 1
-                sort.wanted = max(0.0, sort.wanted - job.cores) if sort.count else 0.0
+                sort.ended(job)
                 job.done.succeed()
         self._plan()
 

@@ -179,6 +179,7 @@ class Library:
                 part,
                 places=other.places,
                 lanes=other.lanes,
+                batches=other.batches,
                 can_pause=other.can_pause,
                 instance=other.instance,
             ),

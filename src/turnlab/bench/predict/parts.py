@@ -56,11 +56,17 @@ def _part(row: Mapping[str, Any], registry: Registry, pins: Mapping[str, Any]) -
         version=row["version"],
         code=row.get("code"),
         places=row["concurrency"],
-        lanes=row.get("lanes", row["concurrency"]),
+        lanes=row.get("lanes") or _lanes_before(row, module),
+        batches=bool(row.get("batches")),
         can_pause=module is not None and module.can_pause,
         instance=row["instance"],
         made_with=_made_with(row, module, pins),
     )
+
+
+def _lanes_before(row: Mapping[str, Any], module: type[Module] | None) -> int:
+    """Of a Run that was not yet pinned to it: local language models then computed one at a time."""
+    return 1 if module is not None and module.can_pause else int(row["concurrency"])
 
 
 def _made_with(

@@ -31,6 +31,8 @@ class Part:
     """How many Tasks one instance has room for."""
     lanes: int = 8
     """How many of them compute at once; the others wait."""
+    batches: bool = False
+    """Whether these share each step of the model."""
     can_pause: bool = False
     instance: str = ""
     """Components of equal instance share places."""

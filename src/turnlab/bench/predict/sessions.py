@@ -34,6 +34,7 @@ class Session:
         self._cores, self._desk = machine.cores, machine.desk
         self._role, self._trait, self._lanes = role, role.trait, lanes
         self._short_of_sound = short
+        self._batch = role.part.instance if role.trait.batches else ""
         self._seated = False
         self._call: Call | None = None
         self._began = False
@@ -83,7 +84,7 @@ class Session:
                 yield from self._enter()
                 yield from self._resume()
             if first_s:
-                yield self._cores.begin(first_s, self._trait.cores, True).done
+                yield self._cores.begin(first_s, self._trait.cores, True, self._batch).done
                 left_s, first_s = left_s - first_s, 0.0
                 continue
             done_s = yield from self._written(left_s, grain_s, entered)
@@ -96,7 +97,9 @@ class Session:
         """What it costs to go on after having left."""
         began, self._began = self._began, True
         if began and self._trait.resumes_s:
-            yield self._cores.begin(self._trait.resumes_s, self._trait.cores, True).done
+            yield self._cores.begin(
+                self._trait.resumes_s, self._trait.cores, True, self._batch
+            ).done
 
     def _enter(self) -> Process:
         if self._lanes is not None and not self._seated:
@@ -118,7 +121,7 @@ class Session:
         """
         self._total_s, self._grain_s, self._stops_at_s = work_s, grain_s, None
         self._least_s = grain_s if entered else 0.0
-        self._job = self._cores.begin(work_s, self._trait.cores, True)
+        self._job = self._cores.begin(work_s, self._trait.cores, True, self._batch)
         if self._asked:
             self._shorten()
         yield self._job.done
@@ -128,6 +131,8 @@ class Session:
     def _shorten(self) -> None:
         """Leave after the Chunk under way and the one that is begun before that is noticed."""
         assert self._job is not None
+        if self._job.done.triggered:
+            return  # it has just ended
         done_s = self._total_s - self._cores.left_s(self._job)
         boundary_s = max(self._least_s, self._boundary_s(done_s))
         if boundary_s >= self._total_s - 1e-9:

@@ -22,9 +22,9 @@ many times a word, so each is as slow as the slowest. The same beside Piper on o
 wrote 36 % where 63 % of what it would use was left."""
 
 BATCHED = 0.75
-"""What each further reply at once adds to a step of the local language model, 1 being what one
-takes alone: llama.cpp computes them together (SmolLM2 on two cores: 11 ms for one, 19 for two, 30
-for four)."""
+"""What each further reply at once adds to a step of a model that computes them together, 1 being
+what one takes alone: SmolLM2 in llama.cpp on two cores took 9 to 12 ms for one, 17 to 20 for two,
+30 for four."""
 
 IDLE = 0.05
 """Below so many cores a Component waits for something else than this machine: its time is a delay
@@ -41,6 +41,8 @@ class Trait:
     cores: float = 0.0
     """How many cores its work keeps busy when it has the machine for itself."""
     gives_way: bool = False
+    batches: bool = False
+    """Whether several at once share each step of its model."""
     """Whether it leaves the cores to what is more urgent, and gets what others leave otherwise."""
     leaves_s: float = 0.0
     """From the Chunk at which it notices that it must leave to its having left."""
@@ -60,18 +62,19 @@ class Measured:
     traits: dict[str, Trait] = field(default_factory=dict)
 
 
-def rates(firm: float, yielding: float, cores: float, replies: int = 1) -> tuple[float, float]:
+def rates(firm: float, yielding: float, cores: float, batch: int = 0) -> tuple[float, float]:
     """How fast work gets on, 1 being alone: that which stands firm, and that which gives way.
 
-    `firm` and `yielding` are how many cores each would use, the latter for so many `replies`
-    together. Threads share cores equally, so work of one sort is slowed equally; what gives way
-    gets what is left, see `COUPLED` and `LEAST`, and shares that, see `BATCHED`.
+    `firm` and `yielding` are how many cores each would use; where all that gives way is computed
+    together, `batch` is how much that is. Threads share cores equally, so work of one sort is
+    slowed equally; what gives way gets what is left, see `COUPLED` and `LEAST`, and a batch shares
+    that, see `BATCHED`.
     """
     of_firm = min(1.0, cores / firm) if firm else 1.0
     if not yielding:
         return of_firm, 1.0
-    one = yielding / replies
-    together = 1.0 + BATCHED * (replies - 1)
+    one = yielding / max(1, batch)
+    together = 1.0 + BATCHED * max(0, batch - 1) * min(1.0, one / cores)
     left = max(0.0, cores - firm) / one
     if left >= 1.0:
         return of_firm, 1.0 / together
@@ -172,7 +175,7 @@ def _free(
     for start_s, stop_s, at_work in _segments(scripts):
         soft = [n for n in at_work if parts[n].can_pause]
         wanted = sum(cores[n] for n in at_work), sum(cores[n] for n in soft)
-        of_firm, of_yielding = rates(wanted[0] - wanted[1], wanted[1], count, max(1, len(soft)))
+        of_firm, of_yielding = rates(wanted[0] - wanted[1], wanted[1], count, _batch(soft, parts))
         firm.add(start_s, stop_s, of_firm)
         yielding.add(start_s, stop_s, of_yielding)
         for name in at_work:
@@ -189,6 +192,13 @@ def _free(
             step.crowded = not idle and whole - free > CROWDED * whole
         if parts[name].can_pause:
             _even(script)
+
+
+def _batch(names: Sequence[str], parts: Mapping[str, Part]) -> int:
+    """How many of those that give way are computed together; 0 where some are not."""
+    instances = {parts[name].instance for name in names if parts[name].batches}
+    alike = len(instances) == 1 and all(parts[name].batches for name in names)
+    return len(names) if alike else 0
 
 
 def _even(script: Script) -> None:
@@ -228,6 +238,7 @@ def _trait(part: Part, cores: float, scripts: Sequence[Mapping[str, Script]]) ->
     return Trait(
         cores=cores,
         gives_way=True,
+        batches=part.batches,
         grain_s=grain_s,
         leaves_s=statistics.median(leaves) if leaves else grain_s,
         resumes_s=statistics.median(resumes) if resumes else 0.0,

@@ -17,6 +17,9 @@ from turnlab.clusters.budget import Limit
 from turnlab.clusters.plan import Plan, Step
 from turnlab.host import host_facts
 
+_FOLLOWS = ("instance", "lanes", "batches")
+"""What is told of a Component that follows from its Module and parameters."""
+
 _GIT_S = 5.0
 _READ_AT_ONCE = 2**20
 _PACKAGE = Path(turnlab.__file__).parent
@@ -49,8 +52,7 @@ def make_pins(
 def differences(pinned: Mapping[str, Any], now: Mapping[str, Any]) -> Differences:
     """What differs between the pins of a Run and those that it would have now.
 
-    Budgets are left out, since no turn hangs on them, and keys of instances, since all that they
-    are made of is pinned by what it holds.
+    Budgets are left out, since no turn hangs on them, and what follows from what else is pinned.
     """
     flat = [dict(_flat(_compared(pins))) for pins in (pinned, now)]
     refused = [_told(place, *(each.get(place) for each in flat)) for place in _places(*flat)]
@@ -114,6 +116,7 @@ def component_pins(step: Step) -> dict[str, Any]:
         "reads": {kind.kind: producer for kind, producer in step.reads.items()},
         "concurrency": module.concurrency,
         "lanes": module.lanes(step.params),
+        "batches": module.batches,
         "instance": module.instance_key(step.params),
         "timeout_s": step.component.timeout_s or module.timeout_s,
     }
@@ -192,7 +195,7 @@ def _compared(pins: Mapping[str, Any]) -> dict[str, Any]:
     clusters = {
         name: {
             **_without(cluster, "budget", "description"),
-            "components": [_without(each, "instance") for each in cluster.get("components", ())],
+            "components": [_without(each, *_FOLLOWS) for each in cluster.get("components", ())],
         }
         for name, cluster in pins.get("clusters", {}).items()
     }
