@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from turnlab.server.membership import Membership
 from turnlab.server.node import Node, NodeSettings
 from turnlab.server.requests import TrackRequest
 from turnlab.server.running import Running
+from turnlab.server.waiting import Waiting
 from turnlab.work import Priority
 
 PARTS = Path(__file__).parent / "parts"
@@ -107,6 +109,22 @@ async def test_live_tracks_beyond_the_places_are_refused_and_batch_tracks_wait(
     await node.cancel(first.track_id)
     assert (await ended(node, waiting.track_id)).status == "completed"
     await stop(node)
+
+
+@pytest.mark.parametrize("moments", range(4))
+async def test_looking_for_waiting_tracks_stops_also_when_told_to_look_at_that_moment(
+    moments: int,
+) -> None:
+    waiting = Waiting(SimpleNamespace(accepts=False))  # type: ignore[arg-type]
+    job = asyncio.create_task(waiting.run())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    waiting.look()
+    for _ in range(moments):
+        await asyncio.sleep(0)
+    job.cancel()
+    await asyncio.wait([job], timeout=10)
+    assert job.cancelled()
 
 
 async def test_a_track_cancelled_twice_gives_its_room_back(node: Node) -> None:

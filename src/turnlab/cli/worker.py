@@ -157,7 +157,8 @@ class _Run:
         await stop.wait()
         stop.clear()
         try:
-            await asyncio.wait_for(stop.wait(), drain_s)
+            async with asyncio.timeout(drain_s):
+                await stop.wait()
         except TimeoutError:
             _say(f"Tasks that had not ended within {drain_s:g} s are given up")
 

@@ -470,7 +470,8 @@ class Node:
         """Why the process is not ready; empty if it is."""
         found = [] if self.accepts else ["stopping"]
         try:
-            await asyncio.wait_for(self.database.call(ownership.others, self.id), 3.0)
+            async with asyncio.timeout(3.0):
+                await self.database.call(ownership.others, self.id)
         except (TurnlabError, TimeoutError):
             found.append("the database does not answer")
         free = shutil.disk_usage(home_folder()).free

@@ -45,7 +45,9 @@ class Waiting:
         """Begin Tracks whenever there may be room, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hungry.wait(), FEED_S)
+                # Not wait_for, which before Python 3.12 lost a cancelling that came with a look.
+                async with asyncio.timeout(FEED_S):
+                    await self._hungry.wait()
             self._hungry.clear()
             try:
                 while self._node.accepts and await self._take_some():

@@ -105,7 +105,8 @@ class Session:
                 each.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
             with suppress(TimeoutError, Disconnected):
-                await asyncio.wait_for(self._transport.close(), FAREWELL_S)
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._transport.close()
 
     def drain(self) -> None:
         """Take no more Tasks, and say so."""
@@ -121,7 +122,8 @@ class Session:
         """Say all that is left to say, and farewell."""
         self._outbox.put(m.Bye(code="", reason=shortened(reason)))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._outbox.flushed(), FAREWELL_S)
+            async with asyncio.timeout(FAREWELL_S):
+                await self._outbox.flushed()
 
     def fail(self, error: TurnlabError) -> None:
         """Fail all Tasks under way."""
@@ -139,7 +141,8 @@ class Session:
     async def _leave(self, error: TurnlabError) -> None:
         with suppress(TimeoutError, Disconnected):
             bye = m.Bye(code=error.code, reason=shortened(error.message))
-            await asyncio.wait_for(self._transport.send(m.write(bye)), FAREWELL_S)
+            async with asyncio.timeout(FAREWELL_S):
+                await self._transport.send(m.write(bye))
 
     async def _watch(self) -> None:
         """End the connection when the server has been silent for too long."""

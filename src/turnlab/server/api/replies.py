@@ -45,7 +45,8 @@ class News:
         self._waiting.add(future)
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(future, seconds)
+                async with asyncio.timeout(seconds):
+                    await future
         finally:
             self._waiting.discard(future)
 
