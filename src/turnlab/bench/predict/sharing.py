@@ -74,7 +74,7 @@ def rates(firm: float, yielding: float, cores: float, batch: int = 0) -> tuple[f
     if not yielding:
         return of_firm, 1.0
     one = yielding / max(1, batch)
-    together = 1.0 + BATCHED * max(0, batch - 1) * min(1.0, one / cores)
+    together = 1.0 + BATCHED * max(0, batch - 1) * min(1.0, yielding / cores)
     left = max(0.0, cores - firm) / one
     if left >= 1.0:
         return of_firm, 1.0 / together
