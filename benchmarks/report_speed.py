@@ -46,10 +46,12 @@ def measure(run_id: str, page: Path) -> dict[str, float]:
         now_s = time.perf_counter()
         took[name], start_s = now_s - start_s, now_s
 
+    from turnlab.cli import collect_seldom
     from turnlab.cli.reporting import AudioPlace, find, make_report, write_page
     from turnlab.server.setup import open_database
     from turnlab.usage import peak_mib
 
+    collect_seldom()  # as every command does
     open_database()
     part("open")
     found = find([run_id])

@@ -49,9 +49,7 @@ def main() -> None:
     Exit codes: 0 accepted, 1 failed, 2 over budget, 3 too few turns to tell, 130 cancelled.
     """
     share_cores()
-    # Most of what a command makes lives as long as it does: looking at it again and again costs a
-    # report over 100,000 Tasks half a second.
-    gc.set_threshold(50_000, 20, 50)
+    collect_seldom()
     try:
         code = app(standalone_mode=False, prog_name="turnlab")
         sys.stdout.flush()
@@ -68,6 +66,12 @@ def main() -> None:
         _close_stdout(error)
         code = exit_codes.FAILED
     _leave(code if isinstance(code, int) else 0)
+
+
+def collect_seldom() -> None:
+    """Have the collector look seldom: most of what a command makes lives as long as it does, and to
+    look at it again and again costs a report over 100,000 Tasks half a second."""
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _is_of_stdout(error: OSError) -> bool:
