@@ -65,8 +65,8 @@ def _part(row: Mapping[str, Any], registry: Registry, pins: Mapping[str, Any]) -
 
 
 def _lanes_before(row: Mapping[str, Any], module: type[Module] | None) -> int:
-    """Of a Run that was not yet pinned to it: local language models then computed one at a time."""
-    return 1 if module is not None and module.can_pause else int(row["concurrency"])
+    """Of a Run that was not yet pinned to it: what computes Tasks together took one at a time."""
+    return 1 if module is not None and module.batches else int(row["concurrency"])
 
 
 def _made_with(
